@@ -20,7 +20,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
-from pontryagin.errors import ProblemError
+from pontryagin.errors import ProblemError, unknown_name
 
 Tree = tuple["Tree", ...]
 Row = tuple[float, ...]
@@ -183,5 +183,5 @@ def tableau_named(scheme: str | Tableau) -> Tableau:
     if isinstance(scheme, Tableau):
         return scheme
     if not isinstance(scheme, str) or scheme not in TABLEAUS:
-        raise ProblemError(f"scheme {scheme!r} is not known; expected one of {', '.join(TABLEAUS)}")
+        raise unknown_name("scheme", scheme, TABLEAUS)
     return TABLEAUS[scheme]
