@@ -1,0 +1,39 @@
+// What differs between compilers: one name for each, the same for g++, clang, nvcc and NVRTC.
+#pragma once
+
+// The instruction set that this translation unit is compiled for. It names an inline namespace around everything that
+// is compiled more than once, so that the linker cannot take the AVX-512 copy of a function into the baseline.
+#ifndef PMP_ISA
+#define PMP_ISA generic
+#endif
+
+#ifdef __CUDACC__  // nvcc, in both of its passes, and NVRTC
+#define PMP_CUDA 1
+#define PMP_HD __host__ __device__
+#define PMP_INLINE __host__ __device__ __forceinline__
+#define PMP_NOINLINE __noinline__
+#else
+#define PMP_CUDA 0
+#define PMP_HD
+#define PMP_INLINE inline __attribute__((always_inline))
+#define PMP_NOINLINE __attribute__((noinline))
+#endif
+
+#if defined(__CUDACC_RTC__) || (defined(_MSC_VER) && !defined(__clang__))
+#define PMP_LIKELY(condition) (condition)
+#define PMP_UNLIKELY(condition) (condition)
+#else
+#define PMP_LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define PMP_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+#endif
+
+#define PMP_RESTRICT __restrict__
+
+// Unrolls the next loop completely; its bounds are constants.
+#if PMP_CUDA
+#define PMP_UNROLL _Pragma("unroll")
+#elif defined(__clang__)
+#define PMP_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define PMP_UNROLL _Pragma("GCC unroll 64")
+#endif

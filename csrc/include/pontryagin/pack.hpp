@@ -1,0 +1,157 @@
+// Pack<T, W>: W lanes of T that step together, held in native vector registers; Pack<T, 1> is a plain scalar.
+//
+//     AVX-512: 64 bytes a register   AVX2 with FMA: 32   SSE, NEON: 16   CUDA: scalars only, a lane is a thread
+//
+// Every operation does the same to each lane, in the same order and with the same roundings, for every W: a lane's bits
+// never depend on W or on its neighbours. Multiply-adds are fused only where `fma`, `fms` or `fnma` is written, and
+// then always, scalars included, if the instruction set has them (PMP_FMA); without them they are a product and a sum.
+#pragma once
+
+#include "macros.hpp"
+#include "native.hpp"
+
+namespace pontryagin {
+inline namespace PMP_ISA {
+
+// One condition per lane of `bytes` bytes.
+template <int bytes, int W>
+struct Mask {
+  static constexpr int lanes = native_lanes(bytes, W);
+  static constexpr int count = W / lanes;
+  typename NativeMask<bytes, lanes>::type v[count];
+
+#define PMP_MASK_BINARY(op)                                    \
+  friend PMP_INLINE Mask operator op(Mask a, Mask b) {         \
+    Mask r;                                                    \
+    PMP_UNROLL                                                 \
+    for (int i = 0; i < count; ++i) r.v[i] = a.v[i] op b.v[i]; \
+    return r;                                                  \
+  }
+  PMP_MASK_BINARY(&)
+  PMP_MASK_BINARY(|)
+#undef PMP_MASK_BINARY
+
+  friend PMP_INLINE Mask operator!(Mask a) {
+    Mask r;
+    PMP_UNROLL
+    for (int i = 0; i < count; ++i) r.v[i] = a.v[i] == 0;
+    return r;
+  }
+
+  friend PMP_INLINE bool any(Mask a) {
+    auto joined = a.v[0];
+    PMP_UNROLL
+    for (int i = 1; i < count; ++i) joined = joined | a.v[i];
+    return native::any(joined);
+  }
+  friend PMP_INLINE bool all(Mask a) { return !any(!a); }
+};
+
+template <class T, int W>
+struct Pack {
+  using Scalar = T;
+  static constexpr int width = W;
+  static constexpr int lanes = native_lanes(sizeof(T), W);
+  static constexpr int count = W / lanes;
+  using Vector = typename Native<T, lanes>::type;
+  using Mask = pontryagin::Mask<int(sizeof(T)), W>;
+
+  Vector v[count];
+
+  Pack() = default;
+  PMP_INLINE Pack(T s) {
+    PMP_UNROLL
+    for (int i = 0; i < count; ++i) v[i] = native::broadcast<Vector>(s);
+  }
+
+  // p is aligned to sizeof(Vector).
+  static PMP_INLINE Pack load(const T* p) {
+    Pack r;
+    PMP_UNROLL
+    for (int i = 0; i < count; ++i) native::load(p + i * lanes, r.v[i]);
+    return r;
+  }
+  PMP_INLINE void store(T* p) const {
+    PMP_UNROLL
+    for (int i = 0; i < count; ++i) native::store(v[i], p + i * lanes);
+  }
+
+#define PMP_BINARY(op)                                         \
+  friend PMP_INLINE Pack operator op(Pack a, Pack b) {         \
+    Pack r;                                                    \
+    PMP_UNROLL                                                 \
+    for (int i = 0; i < count; ++i) r.v[i] = a.v[i] op b.v[i]; \
+    return r;                                                  \
+  }
+  PMP_BINARY(+)
+  PMP_BINARY(-)
+  PMP_BINARY(*)
+  PMP_BINARY(/)
+  PMP_BINARY(&)  // these three on integer lanes
+  PMP_BINARY(|)
+  PMP_BINARY(^)
+#undef PMP_BINARY
+
+#define PMP_COMPARE(op)                                        \
+  friend PMP_INLINE Mask operator op(Pack a, Pack b) {         \
+    Mask r;                                                    \
+    PMP_UNROLL                                                 \
+    for (int i = 0; i < count; ++i) r.v[i] = a.v[i] op b.v[i]; \
+    return r;                                                  \
+  }
+  PMP_COMPARE(<)
+  PMP_COMPARE(<=)
+  PMP_COMPARE(>)
+  PMP_COMPARE(>=)
+  PMP_COMPARE(==)
+  PMP_COMPARE(!=)
+#undef PMP_COMPARE
+
+#define PMP_UNARY(name, expression)                      \
+  friend PMP_INLINE Pack name(Pack a) {                  \
+    Pack r;                                              \
+    PMP_UNROLL                                           \
+    for (int i = 0; i < count; ++i) r.v[i] = expression; \
+    return r;                                            \
+  }
+  PMP_UNARY(operator-, -a.v[i])
+  PMP_UNARY(abs, native::abs(a.v[i]))
+  PMP_UNARY(sqrt, native::sqrt(a.v[i]))
+  PMP_UNARY(floor, native::floor(a.v[i]))
+  PMP_UNARY(ceil, native::ceil(a.v[i]))
+  PMP_UNARY(round, native::round(a.v[i]))  // half to even
+  PMP_UNARY(trunc, native::trunc(a.v[i]))
+#undef PMP_UNARY
+
+#define PMP_TERNARY(name)                                                          \
+  friend PMP_INLINE Pack name(Pack a, Pack b, Pack c) {                            \
+    Pack r;                                                                        \
+    PMP_UNROLL                                                                     \
+    for (int i = 0; i < count; ++i) r.v[i] = native::name(a.v[i], b.v[i], c.v[i]); \
+    return r;                                                                      \
+  }
+  PMP_TERNARY(fma)   // a b + c
+  PMP_TERNARY(fms)   // a b - c
+  PMP_TERNARY(fnma)  // c - a b
+#undef PMP_TERNARY
+
+  friend PMP_INLINE Pack select(Mask m, Pack a, Pack b) {
+    Pack r;
+    PMP_UNROLL
+    for (int i = 0; i < count; ++i) r.v[i] = m.v[i] ? a.v[i] : b.v[i];
+    return r;
+  }
+
+  // As in torch: not a number if either is, the first of equals (-0 and 0 are equal).
+  friend PMP_INLINE Pack min(Pack a, Pack b) { return select(b != b, b, select(b < a, b, a)); }
+  friend PMP_INLINE Pack max(Pack a, Pack b) { return select(b != b, b, select(b > a, b, a)); }
+
+  // As in torch: 0 for both zeros and for not a number.
+  friend PMP_INLINE Pack sign(Pack a) {
+    const Pack zero(0), one(1);
+    return select(a > zero, one, select(a < zero, -one, zero));
+  }
+};
+
+}  // namespace PMP_ISA
+}  // namespace pontryagin
