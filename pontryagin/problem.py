@@ -297,7 +297,7 @@ class Problem:
         u = x.new_tensor(control)
         d = x.new_empty(0) if self.data is None else self.data.at(x.new_tensor([self.t0]))[..., 0, :]
         d = d[0] if d.dim() == 2 else d
-        return tuple(a.to(self.dtype) for a in (x.new_tensor(self.t0), x, u, self.theta.values, d))
+        return tuple(a.to(self.device, self.dtype) for a in (x.new_tensor(self.t0), x, u, self.theta.values, d))
 
     # -- immutable, copied and pickled without what is cached -------------------------------------------------------
 
