@@ -17,6 +17,7 @@
 #define PMP_HD
 #define PMP_INLINE inline __attribute__((always_inline))
 #define PMP_NOINLINE __attribute__((noinline))
+#define PMP_INLINE_LAMBDA __attribute__((always_inline))
 #endif
 
 #if defined(__CUDACC_RTC__) || (defined(_MSC_VER) && !defined(__clang__))

@@ -21,12 +21,14 @@ namespace pontryagin {
 inline namespace PMP_ISA {
 
 #if PMP_CUDA
-using Int32 = int;
-using Int64 = long long;
+using UInt32 = unsigned int;
+using UInt64 = unsigned long long;
 constexpr int native_bytes = 1;
 #else
 using Int32 = __INT32_TYPE__;
 using Int64 = __INT64_TYPE__;
+using UInt32 = __UINT32_TYPE__;
+using UInt64 = __UINT64_TYPE__;
 #if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 constexpr int native_bytes = 64;
 #elif defined(__AVX2__) && PMP_FMA
@@ -53,36 +55,36 @@ struct NativeMask<bytes, 1> {
   using type = bool;
 };
 
-// The signed integer as wide as a floating-point number.
+// The unsigned integer that holds the bits of a floating-point number.
 template <int bytes>
-struct IntOfSize {
-  using type = Int32;
+struct BitsOfSize {
+  using type = UInt32;
 };
 template <>
-struct IntOfSize<8> {
-  using type = Int64;
+struct BitsOfSize<8> {
+  using type = UInt64;
 };
 
 #if !PMP_CUDA
-#define PMP_NATIVE_VECTOR(T, name, lanes)                         \
-  typedef T name __attribute__((vector_size(lanes * sizeof(T)))); \
-  template <>                                                     \
-  struct Native<T, lanes> {                                       \
-    using type = name;                                            \
-  };
-#define PMP_NATIVE_VECTORS(bytes)                     \
-  PMP_NATIVE_VECTOR(double, Double##bytes, bytes / 8) \
-  PMP_NATIVE_VECTOR(float, Float##bytes, bytes / 4)   \
-  PMP_NATIVE_VECTOR(Int64, Int64x##bytes, bytes / 8)  \
-  PMP_NATIVE_VECTOR(Int32, Int32x##bytes, bytes / 4)  \
+#define PMP_NATIVE_VECTOR(T, name, bytes)             \
+  typedef T name __attribute__((vector_size(bytes))); \
   template <>                                         \
-  struct NativeMask<8, bytes / 8> {                   \
-    using type = Int64x##bytes;                       \
-  };                                                  \
-  template <>                                         \
-  struct NativeMask<4, bytes / 4> {                   \
-    using type = Int32x##bytes;                       \
+  struct Native<T, bytes / sizeof(T)> {               \
+    using type = name;                                \
   };
+#define PMP_NATIVE_MASK(T, name, bytes)               \
+  typedef T name __attribute__((vector_size(bytes))); \
+  template <>                                         \
+  struct NativeMask<sizeof(T), bytes / sizeof(T)> {   \
+    using type = name;                                \
+  };
+#define PMP_NATIVE_VECTORS(bytes)                  \
+  PMP_NATIVE_VECTOR(double, Double##bytes, bytes)  \
+  PMP_NATIVE_VECTOR(float, Float##bytes, bytes)    \
+  PMP_NATIVE_VECTOR(UInt64, UInt64x##bytes, bytes) \
+  PMP_NATIVE_VECTOR(UInt32, UInt32x##bytes, bytes) \
+  PMP_NATIVE_MASK(Int64, Int64x##bytes, bytes)     \
+  PMP_NATIVE_MASK(Int32, Int32x##bytes, bytes)
 PMP_NATIVE_VECTORS(16)
 #if defined(__AVX2__) && PMP_FMA
 PMP_NATIVE_VECTORS(32)
@@ -91,6 +93,7 @@ PMP_NATIVE_VECTORS(32)
 PMP_NATIVE_VECTORS(64)
 #endif
 #undef PMP_NATIVE_VECTORS
+#undef PMP_NATIVE_MASK
 #undef PMP_NATIVE_VECTOR
 #endif
 
@@ -111,16 +114,17 @@ PMP_INLINE void store(T v, T* p) {
   *p = v;
 }
 PMP_INLINE bool any(bool m) { return m; }
-#define PMP_SCALAR_FUNCTIONS(T, suffix)                               \
-  PMP_INLINE T abs(T a) { return ::fabs##suffix(a); }                 \
-  PMP_INLINE T sqrt(T a) { return ::sqrt##suffix(a); }                \
-  PMP_INLINE T floor(T a) { return ::floor##suffix(a); }              \
-  PMP_INLINE T ceil(T a) { return ::ceil##suffix(a); }                \
-  PMP_INLINE T round(T a) { return ::rint##suffix(a); }               \
-  PMP_INLINE T trunc(T a) { return ::trunc##suffix(a); }              \
-  PMP_INLINE T fma(T a, T b, T c) { return ::fma##suffix(a, b, c); }  \
-  PMP_INLINE T fms(T a, T b, T c) { return ::fma##suffix(a, b, -c); } \
-  PMP_INLINE T fnma(T a, T b, T c) { return ::fma##suffix(-a, b, c); }
+#define PMP_SCALAR_FUNCTIONS(T, suffix)                                \
+  PMP_INLINE T abs(T a) { return ::fabs##suffix(a); }                  \
+  PMP_INLINE T sqrt(T a) { return ::sqrt##suffix(a); }                 \
+  PMP_INLINE T floor(T a) { return ::floor##suffix(a); }               \
+  PMP_INLINE T ceil(T a) { return ::ceil##suffix(a); }                 \
+  PMP_INLINE T round(T a) { return ::rint##suffix(a); }                \
+  PMP_INLINE T trunc(T a) { return ::trunc##suffix(a); }               \
+  PMP_INLINE T fma(T a, T b, T c) { return ::fma##suffix(a, b, c); }   \
+  PMP_INLINE T fms(T a, T b, T c) { return ::fma##suffix(a, b, -c); }  \
+  PMP_INLINE T fnma(T a, T b, T c) { return ::fma##suffix(-a, b, c); } \
+  PMP_INLINE T copysign(T a, T b) { return ::copysign##suffix(a, b); }
 PMP_SCALAR_FUNCTIONS(double, )
 PMP_SCALAR_FUNCTIONS(float, f)
 #undef PMP_SCALAR_FUNCTIONS
@@ -168,7 +172,8 @@ PMP_INLINE V each(V a, F f) {
   PMP_INLINE T floor(T a) { return __builtin_floor##suffix(a); } \
   PMP_INLINE T ceil(T a) { return __builtin_ceil##suffix(a); }   \
   PMP_INLINE T round(T a) { return __builtin_rint##suffix(a); }  \
-  PMP_INLINE T trunc(T a) { return __builtin_trunc##suffix(a); }
+  PMP_INLINE T trunc(T a) { return __builtin_trunc##suffix(a); } \
+  PMP_INLINE T copysign(T a, T b) { return __builtin_copysign##suffix(a, b); }
 PMP_SCALAR_FUNCTIONS(double, )
 PMP_SCALAR_FUNCTIONS(float, f)
 #undef PMP_SCALAR_FUNCTIONS
@@ -196,8 +201,12 @@ PMP_INLINE V fnma(V a, V b, V c) {
 }
 #endif
 
-#define PMP_VECTOR_ABS(V, I, T) \
-  PMP_INLINE V abs(V a) { return bit_cast<V>(bit_cast<I>(a) & ~bit_cast<I>(broadcast<V>(T(-0.0)))); }
+#define PMP_VECTOR_SIGN(V, U, T)                                                                      \
+  PMP_INLINE V abs(V a) { return bit_cast<V>(bit_cast<U>(a) & ~bit_cast<U>(broadcast<V>(T(-0.0)))); } \
+  PMP_INLINE V copysign(V a, V b) {                                                                   \
+    const U sign = bit_cast<U>(broadcast<V>(T(-0.0)));                                                \
+    return bit_cast<V>((bit_cast<U>(a) & ~sign) | (bit_cast<U>(b) & sign));                           \
+  }
 
 #if defined(__x86_64__)
 
@@ -213,8 +222,8 @@ PMP_INLINE V fnma(V a, V b, V c) {
   PMP_INLINE V round(V a) { return name(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); } \
   PMP_INLINE V trunc(V a) { return name(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC); }
 
-PMP_VECTOR_ABS(Double16, Int64x16, double)
-PMP_VECTOR_ABS(Float16, Int32x16, float)
+PMP_VECTOR_SIGN(Double16, UInt64x16, double)
+PMP_VECTOR_SIGN(Float16, UInt32x16, float)
 PMP_X86_SQRT(Double16, _mm, pd)
 PMP_X86_SQRT(Float16, _mm, ps)
 PMP_INLINE bool any(Int64x16 m) { return _mm_movemask_epi8((__m128i)m) != 0; }
@@ -242,8 +251,8 @@ PMP_EACH_ROUND(Float16, float)
 #endif
 
 #if defined(__AVX2__) && PMP_FMA
-PMP_VECTOR_ABS(Double32, Int64x32, double)
-PMP_VECTOR_ABS(Float32, Int32x32, float)
+PMP_VECTOR_SIGN(Double32, UInt64x32, double)
+PMP_VECTOR_SIGN(Float32, UInt32x32, float)
 PMP_X86_SQRT(Double32, _mm256, pd)
 PMP_X86_SQRT(Float32, _mm256, ps)
 PMP_X86_FMA(Double32, _mm256, pd)
@@ -255,8 +264,8 @@ PMP_INLINE bool any(Int32x32 m) { return !_mm256_testz_si256((__m256i)m, (__m256
 #endif
 
 #if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
-PMP_VECTOR_ABS(Double64, Int64x64, double)
-PMP_VECTOR_ABS(Float64, Int32x64, float)
+PMP_VECTOR_SIGN(Double64, UInt64x64, double)
+PMP_VECTOR_SIGN(Float64, UInt32x64, float)
 // The masked forms with a full mask: the plain ones of GCC 12 warn of an uninitialised value.
 PMP_INLINE Double64 sqrt(Double64 a) { return _mm512_maskz_sqrt_pd(0xff, a); }
 PMP_INLINE Float64 sqrt(Float64 a) { return _mm512_maskz_sqrt_ps(0xffff, a); }
@@ -278,8 +287,8 @@ PMP_INLINE bool any(Int32x64 m) { return _mm512_test_epi32_mask((__m512i)m, (__m
 
 #elif defined(__aarch64__)
 
-#define PMP_NEON_VECTOR(V, I, T, suffix)                               \
-  PMP_VECTOR_ABS(V, I, T)                                              \
+#define PMP_NEON_VECTOR(V, U, T, suffix)                               \
+  PMP_VECTOR_SIGN(V, U, T)                                             \
   PMP_INLINE V sqrt(V a) { return vsqrtq_##suffix(a); }                \
   PMP_INLINE V fma(V a, V b, V c) { return vfmaq_##suffix(c, a, b); }  \
   PMP_INLINE V fms(V a, V b, V c) { return vfmaq_##suffix(-c, a, b); } \
@@ -288,8 +297,8 @@ PMP_INLINE bool any(Int32x64 m) { return _mm512_test_epi32_mask((__m512i)m, (__m
   PMP_INLINE V ceil(V a) { return vrndpq_##suffix(a); }                \
   PMP_INLINE V round(V a) { return vrndnq_##suffix(a); }               \
   PMP_INLINE V trunc(V a) { return vrndq_##suffix(a); }
-PMP_NEON_VECTOR(Double16, Int64x16, double, f64)
-PMP_NEON_VECTOR(Float16, Int32x16, float, f32)
+PMP_NEON_VECTOR(Double16, UInt64x16, double, f64)
+PMP_NEON_VECTOR(Float16, UInt32x16, float, f32)
 #undef PMP_NEON_VECTOR
 PMP_INLINE bool any(Int64x16 m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
 PMP_INLINE bool any(Int32x16 m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
@@ -298,7 +307,7 @@ PMP_INLINE bool any(Int32x16 m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
 #error "pack.hpp: vectors are known for x86-64, AArch64 and CUDA; add this processor beside them"
 #endif
 
-#undef PMP_VECTOR_ABS
+#undef PMP_VECTOR_SIGN
 #endif
 
 }  // namespace native

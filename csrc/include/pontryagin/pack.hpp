@@ -55,6 +55,7 @@ struct Pack {
   static constexpr int count = W / lanes;
   using Vector = typename Native<T, lanes>::type;
   using Mask = pontryagin::Mask<int(sizeof(T)), W>;
+  using Bits = Pack<typename BitsOfSize<int(sizeof(T))>::type, W>;
 
   Vector v[count];
 
@@ -134,6 +135,28 @@ struct Pack {
   PMP_TERNARY(fms)   // a b - c
   PMP_TERNARY(fnma)  // c - a b
 #undef PMP_TERNARY
+
+  // Shifts of integer lanes.
+  friend PMP_INLINE Pack operator<<(Pack a, int n) {
+    Pack r;
+    PMP_UNROLL
+    for (int i = 0; i < count; ++i) r.v[i] = a.v[i] << n;
+    return r;
+  }
+  friend PMP_INLINE Pack operator>>(Pack a, int n) {
+    Pack r;
+    PMP_UNROLL
+    for (int i = 0; i < count; ++i) r.v[i] = a.v[i] >> n;
+    return r;
+  }
+
+  // The size of a with the sign of b.
+  friend PMP_INLINE Pack copysign(Pack a, Pack b) {
+    Pack r;
+    PMP_UNROLL
+    for (int i = 0; i < count; ++i) r.v[i] = native::copysign(a.v[i], b.v[i]);
+    return r;
+  }
 
   friend PMP_INLINE Pack select(Mask m, Pack a, Pack b) {
     Pack r;
