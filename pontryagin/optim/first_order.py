@@ -1,19 +1,53 @@
-"""The loop that all first-order methods share."""
+"""The loop that the first-order methods share, over a batch whose problems finish at their own pace."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
 from torch import Tensor
 
 from pontryagin.control_set import ControlSet
-from pontryagin.errors import NotYetSupported
-from pontryagin.optim.result import Callback, MethodResult
+from pontryagin.errors import unknown_name
+from pontryagin.optim.gradient import GradientRule
+from pontryagin.optim.lagrangian import CountingBackend, Point
+from pontryagin.optim.lbfgs import LbfgsRule
+from pontryagin.optim.line_search import line_search
+from pontryagin.optim.result import Callback, IterationInfo, Ledger, MethodResult
 from pontryagin.optim.settings import MethodSettings
+from pontryagin.optim.start import Start, begin
+from pontryagin.status import Status
 from pontryagin.sweep import Arguments, SweepBackend
 
-METHODS: dict[str, str] = {
-    "gradient": "projected gradient: fixed step, Armijo or Barzilai-Borwein spectral step",
-    "lbfgs": "projected limited-memory quasi-Newton",
+
+class Rule(Protocol):
+    """Where to go from a point: the only thing in which the methods differ."""
+
+    def direction(self, point: Point) -> Tensor: ...
+    def learn(self, old: Point, new: Point, step: Tensor, moved: Tensor) -> None: ...
+    def restart(self, rows: Tensor) -> None: ...
+    def select(self, rows: Tensor) -> None: ...
+
+
+@dataclass(frozen=True)
+class Method:
+    """A first-order method: its rule, and the limit of iterations where the settings name none."""
+
+    description: str
+    rule: type[GradientRule] | type[LbfgsRule]
+    max_iterations: int
+
+
+METHODS: dict[str, Method] = {
+    "gradient": Method("projected gradient with fixed, Armijo or Barzilai-Borwein steps", GradientRule, 20_000),
+    "lbfgs": Method("projected limited-memory quasi-Newton", LbfgsRule, 3_000),
 }
+
+ROUNDED_RESIDUAL = 1e-6  # rounding of J excuses no larger residual than this
+PATIENCE = 2  # line searches in a row that may fail before an inner problem counts as stalled
 
 
 def solve_first_order(
@@ -29,5 +63,202 @@ def solve_first_order(
     settings: MethodSettings | None = None,
     callback: Callback | None = None,
 ) -> MethodResult:
-    """Minimise over the control, and t1 where it is free; the package's docstring says it all."""
-    raise NotYetSupported("the first-order methods are being written")
+    """Minimise J over the control, and t1 where it is free, subject to the terminal constraints.
+
+    Arguments, result and errors: see the docstring of this package.
+    """
+    if method not in METHODS:
+        raise unknown_name("first-order method", method, METHODS)
+    settings = settings or MethodSettings()
+    step_rule = settings.step_rule if method == "gradient" else "none"
+    counting = CountingBackend(backend)
+    like = torch.empty(0, dtype=backend.dtype, device=backend.device)
+    first = begin(
+        counting,
+        control_set,
+        grid_mass.to(like),
+        replace(start, control=start.control.to(like), final_time=start.final_time.to(like)),
+        t0=t0,
+        final_time_bounds=final_time_bounds,
+        equality_count=equality_count,
+        settings=settings,
+        step=settings.step if step_rule in ("fixed", "armijo") else None,
+    )
+    solve = _Solve(first, counting, METHODS[method], step_rule, settings, callback)
+    try:
+        while True:
+            solve.shift_multipliers()
+            solve.retire()
+            if solve.finished:
+                break
+            solve.advance()
+            solve.report()
+    except KeyboardInterrupt:
+        solve.interrupt()
+    return solve.ledger.result(counting.sweeps, solve.history)
+
+
+class _Solve:
+    """G groups on their way. Finished ones leave; the others never notice."""
+
+    def __init__(
+        self,
+        first: Start,
+        backend: CountingBackend,
+        method: Method,
+        step_rule: str,
+        settings: MethodSettings,
+        callback: Callback | None,
+    ) -> None:
+        self.clock = time.perf_counter()
+        self.backend, self.settings, self.callback = backend, settings, callback
+        self.variables, self.lagrangian, self.multipliers = first.variables, first.lagrangian, first.multipliers
+        self.point = point = first.point
+        self.rule: Rule = method.rule(first.variables, settings, first.theta)
+        self.limit = settings.max_iterations or method.max_iterations
+        self.patience = PATIENCE * (4 if first.lagrangian.constrained else 1)
+
+        self.fixed = step_rule == "fixed"
+        monotone = step_rule not in ("fixed", "barzilai_borwein")
+        self.window = point.value.unsqueeze(1).repeat(1, 1 if monotone else settings.nonmonotone)  # last values of J_a
+        self.best = None if monotone or first.lagrangian.constrained else point
+        self.rows = torch.arange(point.z.shape[0], device=point.z.device)  # numbers of the groups still running
+        self.idle = torch.zeros_like(self.rows)  # line searches in a row that failed
+        self.rounded = self.idle > 0  # a search failed that promised less than the rounding of J
+        self.infeasible = self.idle > 0
+        self.step = torch.zeros_like(point.value)
+        self.trouble = True  # a group may have to end for another reason than convergence
+        self.iteration = 0
+        self.history: list[IterationInfo] = []
+        self.ledger = Ledger(point, self.lagrangian)
+        self._measure()
+
+    @property
+    def finished(self) -> bool:
+        return self.rows.numel() == 0
+
+    def shift_multipliers(self) -> None:
+        """Move the multipliers of the groups whose inner problem is solved, or as good as it gets."""
+        if not self.lagrangian.constrained:
+            return
+        outer = self.multipliers
+        solved = (self.residual <= outer.tolerance) | (outer.count >= self.settings.max_inner_iterations)
+        due = (solved | (self.idle >= PATIENCE)) & ~self.converged
+        if not bool(due.any()):
+            return
+        rows = due.nonzero().squeeze(1)
+        raised = outer.shift(self.lagrangian, self.point, self.violation, due)
+        self.trouble = True
+        self.infeasible = due & outer.exhausted(self.lagrangian)
+        self.rule.restart(raised.nonzero().squeeze(1))
+        self.point = self.point.put(rows, self.lagrangian.select(rows).evaluate(self.point.z[rows]))
+        self.window[rows] = self.point.value[rows].unsqueeze(1)
+        self.rounded = self.rounded & ~due
+        self._measure()
+
+    def retire(self) -> None:
+        """Write down the groups that are done, and go on with the others alone."""
+        at_limit = self.iteration >= self.limit
+        if not (self.trouble or at_limit or bool(self.converged.any())):
+            return
+        self.trouble = False
+        verdicts = {
+            Status.CONVERGED: self.converged,
+            Status.NOT_FINITE: ~self.residual.isfinite(),  # a bad start: no such trial is accepted
+            Status.INFEASIBLE: self.infeasible,
+            Status.STALLED: self.idle >= self.patience,
+            Status.MAX_ITERATIONS: torch.full_like(self.converged, at_limit),
+        }
+        running = ~torch.stack(list(verdicts.values())).any(0)
+        if bool(running.all()):
+            return
+        left = ~running
+        for status, verdict in verdicts.items():
+            self._write(status, left & verdict)
+            left = left & ~verdict
+        self._keep(running.nonzero().squeeze(1))
+
+    def advance(self) -> None:
+        """One step of every group: direction, line search, and what is learnt from it."""
+        old = self.point
+        direction = self.rule.direction(old)
+        reference = torch.full_like(old.value, torch.finfo(old.value.dtype).max) if self.fixed else self.window.amax(1)
+        new, self.step, slope, moved = line_search(
+            self.lagrangian, old, direction, reference, self.noise, self.settings
+        )
+        self.rule.learn(old, new, self.step, moved)
+        self.point = new
+        self.window[:, self.iteration % self.window.shape[1]] = new.value
+        if self.best is not None:
+            self.best = self.best.merge(new.value < self.best.value, new)
+        self.iteration += 1
+        self.multipliers.count += 1
+        self.idle = torch.where(moved, 0, self.idle + 1)
+        self.rounded = ~moved & (-slope <= self.noise) & (self.residual <= ROUNDED_RESIDUAL)
+        if not bool(moved.all()):
+            self.trouble = True
+            self.rule.restart((~moved).nonzero().squeeze(1))
+        self._measure()
+
+    def report(self) -> None:
+        """A row of the history, told to the callback as well."""
+        info = IterationInfo(
+            iteration=self.iteration,
+            running=self.rows.numel(),
+            objective=_number(self.point.objective, torch.mean),
+            residual=_number(self.residual, torch.amax),
+            violation=_number(self.violation, torch.amax),
+            step=_number(self.step, torch.amin),
+            penalty=_number(self.multipliers.relative_penalty(self.lagrangian), torch.amax),
+            sweeps=self.backend.sweeps,
+            seconds=time.perf_counter() - self.clock,
+        )
+        self.history.append(info)
+        if self.callback is not None and self.callback(info):
+            self.interrupt()
+
+    def interrupt(self) -> None:
+        """Write down everything that still runs as it stands."""
+        everything = torch.ones_like(self.rounded)
+        self._write(Status.INTERRUPTED, everything)
+        self._keep(everything.logical_not().nonzero().squeeze(1))
+
+    def _measure(self) -> None:
+        """Residual, violation and the rounding of J_a at the point."""
+        point, outer = self.point, self.multipliers
+        self.residual = self.variables.residual(point.z, point.gradient, point.objective)
+        omega = outer.omega(self.lagrangian, point)
+        self.violation = outer.violation(self.lagrangian, point, omega)
+        self.noise = outer.noise(point, omega)
+        tolerance = self.settings.tolerance
+        self.converged = ((self.residual <= tolerance) | self.rounded) & (self.violation <= tolerance)
+
+    def _write(self, status: Status, which: Tensor) -> None:
+        """The groups `which` (G,) end here; without constraints, at the best point that they have seen."""
+        if not bool(which.any()):
+            return
+        point, residual = self.point, self.residual
+        if self.best is not None and status is not Status.CONVERGED:
+            point = point.merge(self.best.value < point.value, self.best)
+            residual = self.variables.residual(point.z, point.gradient, point.objective)
+        omega = self.multipliers.omega(self.lagrangian, point)
+        self.ledger.write(
+            status, self.rows[which], self.iteration, point.select(which), residual[which], self.violation[which],
+            omega[which], self.lagrangian.rho[which],
+        )  # fmt: skip
+
+    def _keep(self, rows: Tensor) -> None:
+        """Go on with the groups `rows` alone."""
+        self.rule.select(rows)
+        self.multipliers.select(rows)
+        self.lagrangian = self.lagrangian.select(rows)
+        self.window, self.idle, self.step = self.window[rows], self.idle[rows], self.step[rows]
+        self.rounded, self.infeasible = self.rounded[rows], self.infeasible[rows]
+        self.best = None if self.best is None else self.best.select(rows)
+        # Together and last: whoever interrupts finds the points of the numbers.
+        self.point, self.rows = self.point.select(rows), self.rows[rows]
+        self._measure()
+
+
+def _number(values: Tensor, over: Callable[[Tensor], Tensor]) -> float:
+    return float((values if values.numel() == 1 else over(values)).item())

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from pontryagin.optim.lagrangian import Lagrangian, Point
 from pontryagin.status import Status
 
 
@@ -44,3 +46,47 @@ class MethodResult:
     objective: Tensor  # (B,) phi + int L of the minimised problem
     sweeps: int  # sweeps of one problem, rollouts counted whole, all problems together
     history: list[IterationInfo]
+
+
+class Ledger:
+    """The final values of G groups, written down when a group leaves."""
+
+    def __init__(self, point: Point, lagrangian: Lagrangian) -> None:
+        self.lagrangian = lagrangian
+        self.z, self.objective = point.z.clone(), point.objective.clone()
+        self.residual = torch.full_like(point.objective, torch.nan)
+        self.violation = torch.full_like(point.objective, torch.nan)
+        self.omega, self.rho = lagrangian.nu.clone(), lagrangian.rho.clone()
+        self.iterations = torch.zeros_like(point.objective, dtype=torch.long)
+        self.status: list[Status] = [Status.INTERRUPTED] * point.z.shape[0]
+
+    def write(
+        self, status: Status, rows: Tensor, iteration: int, point: Point, residual: Tensor, violation: Tensor,
+        omega: Tensor, rho: Tensor,
+    ) -> None:  # fmt: skip
+        """All of one status; `rows` are their numbers in the batch."""
+        self.z[rows], self.objective[rows] = point.z, point.objective
+        self.residual[rows], self.violation[rows] = residual, violation
+        self.omega[rows], self.rho[rows] = omega, rho
+        self.iterations[rows] = iteration
+        for row in rows.tolist():
+            self.status[row] = status
+
+    def result(self, sweeps: int, history: list[IterationInfo]) -> MethodResult:
+        """What was written, one row a problem: under a shared control all problems of the batch tell the same."""
+        variables, start = self.lagrangian.variables, self.lagrangian.start
+        batch, groups = start.batch, self.z.shape[0]
+        each = batch // groups
+        return MethodResult(
+            control=variables.control(self.z),
+            final_time=variables.final_time(self.z) if variables.times else start.final_time,
+            multipliers=self.omega.reshape(batch, -1),
+            penalties=self.rho.reshape(batch, -1),
+            status=[status for status in self.status for _ in range(each)],
+            iterations=self.iterations.repeat_interleave(each),
+            residual=self.residual.repeat_interleave(each),
+            violation=self.violation.repeat_interleave(each),
+            objective=self.lagrangian.objectives(self.z) if variables.shared else self.objective,
+            sweeps=sweeps,
+            history=history,
+        )
