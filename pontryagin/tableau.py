@@ -31,7 +31,7 @@ ROUNDING = 1e-13
 
 @dataclass(frozen=True)
 class Tableau:
-    """An explicit Runge-Kutta method: nodes c (s,), strictly lower triangular matrix a (row i holds i entries), weights b.
+    """An explicit Runge-Kutta method: nodes c (s,), strictly lower matrix a (row i holds i entries), weights b (s,).
 
     Raises ProblemError when it is not explicit, when c_i differs from the sum of row i, when the last stage has no
     weight, or when an order condition fails.
@@ -58,6 +58,9 @@ class Tableau:
                 raise ProblemError(
                     f"{self.name}: condition of order {size(tree)} fails by {residual:.1e} for tree {tree}"
                 )
+
+    def __hash__(self) -> int:  # of the name alone: quick, as tableaus are keys on the way to every sweep
+        return hash(self.name)
 
     @property
     def stages(self) -> int:

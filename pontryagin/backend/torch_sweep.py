@@ -22,25 +22,22 @@ Batch B, steps N, state n, control m, parameters q, data nd, terminal constraint
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from pontryagin.errors import ProblemError
+from pontryagin.backend.batching import Batching, Call, batched, choose_batching, parameters_in
 from pontryagin.problem import Problem
 from pontryagin.sweep import BACKWARD_OUTPUTS, Arguments, ControlKind, SweepResult
 from pontryagin.tableau import Tableau, tableau_named
 from pontryagin.time_grid import TimeGrid
 
-Batching = Literal["vmap", "loop", "lanes"]
-
 
 @dataclass(frozen=True)
-class _Stage:
+class Stage:
     """One stage of one step: where it was evaluated, and the values with their autograd graph down to `inputs`."""
 
     inputs: tuple[Tensor, Tensor, Tensor, Tensor]  # t (B,), x (B, n), u (B, m), theta (B, q)
@@ -54,7 +51,7 @@ class _Path:
 
     integral: Tensor  # (B,) int L
     states: list[Tensor]  # N + 1 of (B, n)
-    stages: list[list[_Stage]]  # N of s
+    stages: list[list[Stage]]  # N of s
 
 
 @dataclass(frozen=True)
@@ -99,17 +96,15 @@ class TorchSweep:
         self.reason = reason
         self._tau: list[float] = grid.nodes.tolist()
 
-        functions = problem.functions
-        self._running = (functions.dynamics, functions.running_cost)  # of (t, x, u, theta, d)
-        self._ending = (functions.terminal_cost, functions.terminal_equality, functions.terminal_inequality)
-        #: Parameters that the functions close over: they are no arguments, and are differentiated all the same.
-        self.implicit_parameters = self._find_implicit_parameters()
+        calls = self._calls()
+        #: nn.Parameters that the functions close over: they are no arguments, and are differentiated all the same.
+        self.implicit_parameters = parameters_in(calls)
         if batching is None:
-            batching, refusal = self._choose_batching()
+            batching, refusal = choose_batching(calls)
             self.reason = " ".join(part for part in (reason, refusal) if part)
         self.batching: Batching = batching
-        self._stage_values = _batched(lambda *point: tuple(function(*point) for function in self._running), batching)
-        self._terminal_values = _batched(lambda *point: tuple(function(*point) for function in self._ending), batching)
+        self._stage_values = batched([call.function for call in calls[:2]], batching)  # of (t, x, u, theta, d)
+        self._terminal_values = batched([call.function for call in calls[2:]], batching)  # of (t, x, theta)
 
     # -- the interface of a backend ------------------------------------------------------------------------------
 
@@ -170,7 +165,7 @@ class TorchSweep:
         for k in range(self.grid.steps):
             tau, dtau = self._tau[k], self._tau[k + 1] - self._tau[k]
             h = dtau * duration
-            stages: list[_Stage] = []
+            stages: list[Stage] = []
             for row, c in zip(self.tableau.a, self.tableau.c, strict=True):
                 t = t0 + (tau + c * dtau) * duration
                 point = _combine(x, h, row, [stage.dynamics for stage in stages])
@@ -184,11 +179,11 @@ class TorchSweep:
                 steps.append(stages)
         return _Path(integral, states, steps)
 
-    def _evaluate(self, t: Tensor, x: Tensor, u: Tensor, theta: Tensor, d: Tensor) -> _Stage:
+    def _evaluate(self, t: Tensor, x: Tensor, u: Tensor, theta: Tensor, d: Tensor) -> Stage:
         dynamics, cost = self._stage_values(t, x, u, theta, d)
-        return _Stage((t, x, u, theta), dynamics.to(self.dtype), cost.to(self.dtype))
+        return Stage((t, x, u, theta), dynamics.to(self.dtype), cost.to(self.dtype))
 
-    def _record(self, t: Tensor, x: Tensor, u: Tensor, theta: Tensor, d: Tensor) -> _Stage:
+    def _record(self, t: Tensor, x: Tensor, u: Tensor, theta: Tensor, d: Tensor) -> Stage:
         t, x, u, theta = (value.detach().requires_grad_() for value in (t, x, u, theta))
         with torch.enable_grad():
             return self._evaluate(t, x, u, theta, d)
@@ -282,16 +277,14 @@ class TorchSweep:
         point = [value.detach().requires_grad_() for value in (arguments.final_time, x, arguments.parameters)]
         with torch.enable_grad():
             cost, e = self._terminal_at(*point)
-        gradients = _gradients((cost, e), (weight, omega), (*point, *sources))
+        gradients = vector_jacobian((cost, e), (weight, omega), (*point, *sources))
         return gradients[:3], gradients[3:]
 
     def _with_cotangent(self, p: Tensor, arguments: Arguments, k: int) -> Tensor:
         return p if arguments.state_cotangent is None else p + arguments.state_cotangent[:, k]
 
-    # -- batching ------------------------------------------------------------------------------------------------
-
-    def _probe(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """A point (t, x, u, theta, d) at which the functions may be called."""
+    def _calls(self) -> list[Call]:
+        """The functions, each with a point at which it may be called."""
         problem = self.problem
 
         def place(value: Tensor) -> Tensor:
@@ -299,36 +292,17 @@ class TorchSweep:
 
         t = place(torch.tensor(problem.t0))
         x = place(problem.initial_state.nan_to_num(nan=0.0))
+        theta = place(problem.parameter_values)
         data = torch.zeros(0) if problem.data is None else problem.data.values.reshape(-1, problem.data_dim)[0]
-        return t, x, place(problem.control_set.middle()), place(problem.parameter_values), place(data)
-
-    def _find_implicit_parameters(self) -> tuple[torch.nn.Parameter, ...]:
-        """The nn.Parameters that the functions close over, in the order in which autograd meets them."""
-        t, x, u, theta, d = self._probe()
-        with torch.enable_grad():
-            values = [function(t, x, u, theta, d) for function in self._running]
-            values += [function(t, x, theta) for function in self._ending]
-        return _parameters_behind(values)
-
-    def _choose_batching(self) -> tuple[Batching, str]:
-        """vmap, or the loop with the sentence that says why."""
-        t, x, u, theta, d = (value.expand(2, *value.shape) for value in self._probe())
-        calls = [(function, (t, x, u, theta, d)) for function in self._running]
-        calls += [(function, (t, x, theta)) for function in self._ending]
-        names = ("dynamics", "running_cost", "terminal_cost", "terminal_equality", "terminal_inequality")
-        for name, (function, points) in zip(names, calls, strict=True):
-            try:
-                _batched(function, "vmap")(*points)
-            except Exception as refusal:  # vmap refuses with many types
-                sample = [point[0] for point in points]
-                if not torch.equal(function(*sample).nan_to_num(), function(*sample).nan_to_num()):
-                    raise ProblemError(
-                        f"{name} returns different values for the same arguments; remove what is random, "
-                        "or draw it once outside the function"
-                    ) from refusal
-                words = str(refusal).strip().split("\n")[0].split(". ")[0]
-                return "loop", f"Samples are evaluated one by one because torch.vmap refuses {name}: {words}."
-        return "vmap", ""
+        along, end = (t, x, place(problem.control_set.middle()), theta, place(data)), (t, x, theta)
+        functions = problem.functions
+        return [
+            Call("dynamics", functions.dynamics, along),
+            Call("running_cost", functions.running_cost, along),
+            Call("terminal_cost", functions.terminal_cost, end),
+            Call("terminal_equality", functions.terminal_equality, end),
+            Call("terminal_inequality", functions.terminal_inequality, end),
+        ]
 
 
 def eager_gradient(sweep: TorchSweep, arguments: Arguments, outputs: AbstractSet[str]) -> SweepResult:
@@ -354,7 +328,7 @@ def eager_gradient(sweep: TorchSweep, arguments: Arguments, outputs: AbstractSet
         if arguments.state_cotangent is not None:
             total = total + (arguments.state_cotangent * state).sum()
     nodes = tuple(path.states) if "costate" in outputs else ()
-    gradients = _gradients((total,), (torch.ones_like(total),), (*leaves.values(), *nodes))
+    gradients = vector_jacobian((total,), (torch.ones_like(total),), (*leaves.values(), *nodes))
     values = {"objective": end.objective, "lagrangian": end.lagrangian, "terminal": end.terminal, "state": state}
     values |= dict(zip(leaves, gradients, strict=False))
     if nodes:
@@ -379,62 +353,25 @@ def _combine(start: Tensor, h: Tensor, coefficients: Iterable[float], slopes: li
 
 
 def _pullback(
-    stage: _Stage, w: Tensor, m: Tensor, sources: tuple[Tensor, ...]
+    stage: Stage, w: Tensor, m: Tensor, sources: tuple[Tensor, ...]
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Derivatives of w L + m.f at a stage in (t, x, u, theta), and in `sources`."""
-    gradients = _gradients((stage.cost, stage.dynamics), (w, m), (*stage.inputs, *sources))
+    gradients = vector_jacobian((stage.cost, stage.dynamics), (w, m), (*stage.inputs, *sources))
     return gradients[:4], gradients[4:]
 
 
-def _gradients(
+def vector_jacobian(
     values: tuple[Tensor, ...], cotangents: tuple[Tensor, ...], sources: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
     """Derivatives of the sum of cotangent.value in every source, zero where it is not reached."""
     pairs = [(value, cotangent) for value, cotangent in zip(values, cotangents, strict=True) if value.requires_grad]
-    if not pairs:
+    moving = [source for source in sources if source.requires_grad]  # an nn.Parameter may be frozen
+    if not pairs or not moving:
         return tuple(torch.zeros_like(source) for source in sources)
     outputs, weights = zip(*pairs, strict=True)
-    # A tensor made outside the functions from an nn.Parameter has a graph that all stages share: it must stay.
-    return torch.autograd.grad(outputs, sources, weights, retain_graph=True, allow_unused=True, materialize_grads=True)
-
-
-def _batched(function: Callable[..., object], batching: Batching) -> Callable[..., tuple[Tensor, ...]]:
-    """A function of one sample as a function of tensors with a leading batch axis."""
-    if batching == "vmap":
-        return torch.vmap(function, randomness="error")
-    if batching == "loop":
-
-        def loop(*points: Tensor) -> tuple[Tensor, ...]:
-            values = [function(*sample) for sample in zip(*(point.unbind(0) for point in points), strict=True)]
-            return tuple(torch.stack(column) for column in zip(*values, strict=True))
-
-        return loop
-
-    def lanes(*points: Tensor) -> tuple[Tensor, ...]:
-        batch = points[0].shape[0]
-        values = function(*(point.movedim(0, -1) for point in points))
-        return tuple(
-            (v if v.shape[-1:] == (batch,) else v[..., None].expand(*v.shape, batch)).movedim(-1, 0) for v in values
-        )
-
-    return lanes
-
-
-def _parameters_behind(values: Iterable[Tensor]) -> tuple[torch.nn.Parameter, ...]:
-    """The nn.Parameters at the leaves of the autograd graph of `values`, each once."""
-    found: dict[int, torch.nn.Parameter] = {}
-    seen = set()
-    waiting = [value.grad_fn for value in values]
-    for value in values:
-        if isinstance(value, torch.nn.Parameter):
-            found[id(value)] = value
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        leaf = getattr(node, "variable", None)
-        if isinstance(leaf, torch.nn.Parameter):
-            found[id(leaf)] = leaf
-        waiting.extend(parent for parent, _ in node.next_functions)
-    return tuple(found.values())
+    found = iter(torch.autograd.grad(outputs, moving, weights, retain_graph=True, allow_unused=True))
+    gradients = (next(found) if source.requires_grad else None for source in sources)
+    return tuple(
+        torch.zeros_like(source) if gradient is None else gradient
+        for source, gradient in zip(sources, gradients, strict=True)
+    )

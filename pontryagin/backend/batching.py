@@ -1,0 +1,104 @@
+"""Functions of one sample as functions of a batch, in PyTorch: by torch.vmap, sample by sample, or along lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from pontryagin.errors import ProblemError
+
+#: "vmap" is right for all functions that it takes, "loop" for all functions; "lanes" calls a function once with the
+#: batch as last axis of every argument: fastest, and right only for functions that pick components and stack them.
+Batching = Literal["vmap", "loop", "lanes"]
+
+Function = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function of one sample, and a point at which it may be called."""
+
+    name: str
+    function: Function
+    point: tuple[Tensor, ...]
+
+
+def batched(functions: Sequence[Function], batching: Batching) -> Callable[..., tuple[Tensor, ...]]:
+    """All functions in one call: arguments and values with a leading batch axis."""
+
+    def together(*sample: Tensor) -> tuple[Tensor, ...]:
+        return tuple([function(*sample) for function in functions])
+
+    def loop(*points: Tensor) -> tuple[Tensor, ...]:
+        values = [together(*sample) for sample in zip(*[point.unbind(0) for point in points], strict=True)]
+        return tuple([torch.stack(column) for column in zip(*values, strict=True)])
+
+    def lanes(*points: Tensor) -> tuple[Tensor, ...]:
+        batch = points[0].shape[:1]
+        values = together(*[point.movedim(0, -1) for point in points])
+        spread = [v if v.shape[-1:] == batch else v.unsqueeze(-1).expand(v.shape + batch) for v in values]
+        return tuple([value.movedim(-1, 0) for value in spread])
+
+    if batching == "vmap":
+        return torch.vmap(together, randomness="error")
+    return loop if batching == "loop" else lanes
+
+
+def choose_batching(calls: Sequence[Call]) -> tuple[Batching, str]:
+    """vmap; or the loop, with the sentence that says why.
+
+    Raises ProblemError for a function that draws random numbers.
+    """
+    for call in calls:
+        try:
+            batched([call.function], "vmap")(*[value.expand(2, *value.shape) for value in call.point])
+        except Exception as refusal:  # of many types
+            first, second = (call.function(*call.point) for _ in range(2))
+            if not torch.equal(first.nan_to_num(), second.nan_to_num()):
+                raise ProblemError(
+                    f"{call.name} returns different values for the same arguments; remove what is random, "
+                    "or draw it once outside the function"
+                ) from refusal
+            words = str(refusal).strip().split("\n")[0].split(". ")[0].rstrip(".")
+            return "loop", f"Samples are evaluated one by one because torch.vmap refuses {call.name}: {words}."
+    return "vmap", ""
+
+
+def parameters_in(calls: Sequence[Call]) -> tuple[nn.Parameter, ...]:
+    """The nn.Parameters that the functions take from where they were written, in the order of their use.
+
+    Raises ProblemError for a function that cannot be called at its point.
+    """
+    with torch.no_grad(), _ParametersSeen() as seen:
+        for call in calls:
+            try:
+                seen.see(call.function(*call.point))
+            except Exception as error:
+                like = call.point[0]
+                raise ProblemError(
+                    f"{call.name} raised {type(error).__name__} when called with {like.dtype} on {like.device}: {error}"
+                ) from error
+    return tuple(seen.found.values())
+
+
+class _ParametersSeen(TorchDispatchMode):
+    """Collects the nn.Parameters that operations take while it is active, each once."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: dict[int, nn.Parameter] = {}
+
+    def see(self, value: object) -> None:
+        if isinstance(value, nn.Parameter):
+            self.found[id(value)] = value
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for value in tree_leaves((args, kwargs)):
+            self.see(value)
+        return func(*args, **(kwargs or {}))

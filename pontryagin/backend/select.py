@@ -1,0 +1,107 @@
+"""Which backend sweeps a problem: the choice, and the sentence that says why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from pontryagin.backend.compiled import CompiledSweep
+from pontryagin.backend.torch_sweep import TorchSweep
+from pontryagin.errors import BackendError, CaptureError, NotYetSupported, ProblemError, unknown_name
+from pontryagin.problem import Problem
+from pontryagin.sweep import ControlKind
+from pontryagin.tableau import Tableau, tableau_named
+from pontryagin.time_grid import CONTROL_KINDS, TimeGrid
+
+BACKENDS = ("auto", "torch", "interpreter", "native", "cuda")
+
+#: Sweeps kept per problem: several grids of a refinement, two control kinds, and room for comparisons.
+KEPT = 32
+
+
+def make_backend(
+    problem: Problem,
+    grid: TimeGrid,
+    *,
+    control_kind: ControlKind,
+    scheme: str | Tableau = "rk4",
+    backend: str = "auto",
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+    threads: int | None = None,
+) -> TorchSweep | CompiledSweep:
+    """A sweep backend for the problem on this grid; its `reason` is a sentence that says why it was chosen.
+
+    "auto" is the interpreter for tensors on the CPU when the functions can be captured as formulas, and torch
+    otherwise. `threads` is None for torch's own number. The same request returns the same object.
+
+    Raises ProblemError for an unknown name or type, CaptureError when "interpreter" was asked for and the functions
+    cannot be captured, BackendError when the backend cannot run on this device, and NotYetSupported.
+    """
+    if backend not in BACKENDS:
+        raise unknown_name("backend", backend, BACKENDS)
+    if control_kind not in CONTROL_KINDS:
+        raise unknown_name("control kind", control_kind, CONTROL_KINDS)
+    if dtype not in (torch.float64, torch.float32):
+        raise ProblemError(f"a sweep in {dtype} does not exist; use torch.float64 or torch.float32")
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise ProblemError(f"threads is {threads!r}; give a whole number from 1, or None for torch's own number")
+    tableau, device = tableau_named(scheme), torch.device(device)
+    threads = threads or torch.get_num_threads()
+
+    kept: dict[Any, TorchSweep | CompiledSweep] = problem._cache.setdefault("backends", {})
+    key = (backend, grid.nodes.numpy().tobytes(), control_kind, tableau, dtype, device, threads)
+    if key not in kept:
+        if len(kept) >= KEPT:
+            kept.pop(next(iter(kept)))
+        kept[key] = _make(problem, grid, control_kind, tableau, backend, dtype, device, threads)
+    return kept[key]
+
+
+def _make(
+    problem: Problem,
+    grid: TimeGrid,
+    control_kind: ControlKind,
+    tableau: Tableau,
+    backend: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    threads: int,
+) -> TorchSweep | CompiledSweep:
+    def on_torch(reason: str) -> TorchSweep:
+        return TorchSweep(
+            problem, grid, control_kind=control_kind, scheme=tableau, dtype=dtype, device=device, reason=reason
+        )
+
+    def on_interpreter(reason: str) -> CompiledSweep:
+        sweep = CompiledSweep(
+            problem, grid, control_kind=control_kind, scheme=tableau.name, dtype=dtype, threads=threads
+        )
+        sweep.reason = reason
+        return sweep
+
+    match backend:
+        case "native":
+            raise NotYetSupported(
+                'backend "native" (generated C++ built by the system\'s compiler) is not part of this version; '
+                'use "interpreter", or "auto"'
+            )
+        case "cuda":
+            raise NotYetSupported(
+                'backend "cuda" (fused kernels) is not part of this version; use "torch", which takes CUDA tensors'
+            )
+        case "torch":
+            return on_torch("torch was asked for.")
+        case "interpreter":
+            if device.type != "cpu":
+                raise BackendError(
+                    f'backend "interpreter" runs on the CPU and the tensors are on {device}; move them, or use "torch"'
+                )
+            return on_interpreter("The interpreter was asked for.")
+    if device.type != "cpu":
+        return on_torch(f"The tensors are on {device}, where only torch runs so far.")
+    try:
+        return on_interpreter("The functions are captured as formulas and the tensors are on the CPU.")
+    except CaptureError as refusal:
+        return on_torch(f"The functions cannot be captured as formulas: {refusal}")
