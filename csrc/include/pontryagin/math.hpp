@@ -3,5 +3,8 @@
 #pragma once
 
 #include "math_exponential.hpp"
+#include "math_inverse.hpp"
 #include "math_library.hpp"
+#include "math_logarithm.hpp"
+#include "math_power.hpp"
 #include "math_trigonometric.hpp"

@@ -1,4 +1,4 @@
-// exp, log, tanh, sigmoid.
+// exp, expm1, sinh, cosh, tanh, sigmoid.
 #pragma once
 
 #include "math_library.hpp"
@@ -33,9 +33,10 @@ struct Exponential<float> {
                                            1.395050553e-03f};
 };
 
-// exp(x + tail) = 2^k times the result; k is left in the lowest bits of `shifted`. |tail| is below half a unit of x.
+// x + tail = k ln 2 + r + rest, where k is left in the lowest bits of `shifted`; returns exp(r + rest) - 1 - r.
+// |tail| is below half a unit of x.
 template <class P>
-PMP_INLINE P exp_fraction(P x, P tail, P& shifted) {
+PMP_INLINE P exp_series(P x, P tail, P& shifted, P& r) {
   using T = typename P::Scalar;
   using Constants = Exponential<T>;
   const P magic(Format<T>::magic);
@@ -43,11 +44,17 @@ PMP_INLINE P exp_fraction(P x, P tail, P& shifted) {
   const P k = shifted - magic;
   const P high = fnma(k, P(Constants::ln2_high), x);
   const P low = fnma(k, P(Constants::ln2_low), tail);
-  const P r = high + low;
-  const P rest = (high - r) + low;
-  // 1 + r is rounded, and what it loses is given back with the small terms.
+  r = high + low;
+  return fma(r * r, polynomial(r, Constants::coefficients), (high - r) + low);
+}
+
+// exp(x + tail) = 2^k times the result: 1 + r is rounded, and what it loses is given back with the small terms.
+template <class P>
+PMP_INLINE P exp_fraction(P x, P tail, P& shifted) {
+  P r;
+  const P series = exp_series(x, tail, shifted, r);
   const P one(1), head = one + r;
-  return head + ((r - (head - one)) + fma(r * r, polynomial(r, Constants::coefficients), rest));
+  return head + ((r - (head - one)) + series);
 }
 
 template <class P>
@@ -72,59 +79,65 @@ PMP_INLINE P scale(P y, P shifted) {
 }
 
 template <class P>
-PMP_INLINE P exp(P x) {
+PMP_INLINE P clamp_exponent(P x) {  // not a number passes
   using Constants = Exponential<typename P::Scalar>;
   const P high(Constants::overflow), low(Constants::underflow);
-  x = select(x > high, high, select(x < low, low, x));  // not a number passes
+  return select(x > high, high, select(x < low, low, x));
+}
+
+template <class P>
+PMP_INLINE P exp(P x) {
   P shifted;
-  const P y = exp_fraction(x, P(0), shifted);
+  const P y = exp_fraction(clamp_exponent(x), P(0), shifted);
   return scale(y, shifted);
 }
 
-// x = 2^k m with sqrt(1/2) <= m < sqrt(2), for positive normal x.
+// ((1 - 2^-k) + (exp r - 1)) 2^k
 template <class P>
-PMP_INLINE P split_exponent(P x, P& k) {
-  using T = typename P::Scalar;
-  using F = Format<T>;
-  using Bits = typename P::Bits;
-  const Bits root = as_bits(P(T(0x1.6a09e667f3bcdp-1)));
-  const Bits shifted = as_bits(x) + (Bits(F::one) - root);
-  // The biased exponent, as the last bits of a large number.
-  constexpr T large = T(typename BitsOfSize<int(sizeof(T))>::type(1) << F::mantissa);
-  const P biased = from_bits<P>((shifted >> F::mantissa) | as_bits(P(large)));
-  k = biased - P(large + T(F::one >> F::mantissa));
-  const Bits fraction = (Bits(1) << F::mantissa) - Bits(1);
-  return from_bits<P>((shifted & fraction) + root);
+PMP_INLINE P expm1(P x) {
+  using F = Format<typename P::Scalar>;
+  const P low(-(F::mantissa + 2)), magic(F::magic);
+  P shifted, r;
+  const P bounded = clamp_exponent(x);
+  const P series = exp_series(select(bounded < low, low, bounded), P(0), shifted, r);
+  const P k = shifted - magic;
+  const P inverse_power = select(k > P(F::mantissa + 10), P(0), power_of_two(magic - k));
+  return copysign(scale((P(1) - inverse_power) + (r + series), shifted), x);
 }
 
-// With f = m - 1, s = f/(2 + f): log m = f - f^2/2 + s (f^2/2 + s^2 L(s^2)) (fdlibm, Sun 1993),
-// L minimax.
-template <int W>
-PMP_INLINE Pack<double, W> log_normal(Pack<double, W> x) {
-  using P = Pack<double, W>;
-  constexpr double coefficients[] = {6.66666666666673402e-01, 3.99999999994146760e-01, 2.85714287423877888e-01,
-                                     2.22221985731662991e-01, 1.81835643271627684e-01, 1.53140505223103213e-01,
-                                     1.47959500364669067e-01};
-  P k;
-  const P f = split_exponent(x, k) - P(1);
-  const P s = f / (f + P(2)), z = s * s, half_square = P(0.5) * f * f;
-  const P series = z * polynomial(z, coefficients);
-  const P low = fma(s, half_square + series, k * P(Exponential<double>::ln2_low));
-  return fma(k, P(Exponential<double>::ln2_high), f - (half_square - low));
+// cosh x = e + 1/(4 e), sinh |x| = e - 1/(4 e) with e = exp |x| / 2; for |x| < 1 sinh x = x + x z S(z), z = x^2, minimax.
+template <class P>
+PMP_INLINE P half_exp(P size) {
+  P shifted;
+  const P bounded = clamp_exponent(size);
+  const P y = exp_fraction(bounded, P(0), shifted);
+  return scale(y, shifted - P(1));
 }
 
-// log m = f - f^2/2 + f^3 L(f), minimax.
-template <int W>
-PMP_INLINE Pack<float, W> log_normal(Pack<float, W> x) {
-  using P = Pack<float, W>;
-  constexpr float coefficients[] = {3.333331048e-01f,  -2.499998659e-01f, 2.000222653e-01f,
-                                    -1.666925251e-01f, 1.421866417e-01f,  -1.238433570e-01f,
-                                    1.187292561e-01f,  -1.178986132e-01f, 6.915536523e-02f};
-  P k;
-  const P f = split_exponent(x, k) - P(1);
-  const P square = f * f;
-  const P low = fma(f * square, polynomial(f, coefficients), k * P(Exponential<float>::ln2_low));
-  return fma(k, P(Exponential<float>::ln2_high), f + fnma(P(0.5f), square, low));
+template <class P>
+PMP_INLINE P cosh(P x) {
+  const P e = half_exp(abs(x));
+  return e + P(0.25) / e;
+}
+
+template <class T>
+struct HyperbolicSine;
+template <>
+struct HyperbolicSine<double> {
+  static constexpr double coefficients[] = {1.66666666666666685e-01, 8.33333333333313893e-03, 1.98412698414376812e-04,
+                                            2.75573191553372052e-06, 2.50521233984985890e-08, 1.60572403457272905e-10,
+                                            7.75931206900887236e-13};
+};
+template <>
+struct HyperbolicSine<float> {
+  static constexpr float coefficients[] = {1.666666716e-01f, 8.333350532e-03f, 1.983606635e-04f, 2.817439508e-06f};
+};
+
+template <class P>
+PMP_INLINE P sinh(P x) {
+  const P size = abs(x), e = half_exp(size), z = size * size;
+  const P small = fma(size * z, polynomial(z, HyperbolicSine<typename P::Scalar>::coefficients), size);
+  return copysign(select(size < P(1), small, e - P(0.25) / e), x);
 }
 
 // tanh |x| = 1 - 2/(exp |2x| + 1), and for small |x| x + x z N(z)/D(z), z = x^2 (Moshier, Cephes 1992): one division.
@@ -163,25 +176,17 @@ PMP_INLINE P tanh(P x) {
 
 }  // namespace kernel
 
-template <class T, int W>
-PMP_INLINE Pack<T, W> exp(Pack<T, W> x) {
-  return kernel::by_parts(x, [](auto part) PMP_INLINE_LAMBDA { return kernel::exp(part); });
-}
-
-template <class T, int W>
-PMP_INLINE Pack<T, W> log(Pack<T, W> x) {
-  return kernel::by_parts(x, [](auto part) PMP_INLINE_LAMBDA {
-    using P = decltype(part);
-    using F = kernel::Format<T>;
-    const auto normal = (part >= P(F::smallest)) & (part <= P(F::largest));
-    return kernel::patch(!normal, part, kernel::log_normal(part), library::log);
-  });
-}
-
-template <class T, int W>
-PMP_INLINE Pack<T, W> tanh(Pack<T, W> x) {
-  return kernel::by_parts(x, [](auto part) PMP_INLINE_LAMBDA { return kernel::tanh(part); });
-}
+#define PMP_BY_PARTS(name)                                                                      \
+  template <class T, int W>                                                                     \
+  PMP_INLINE Pack<T, W> name(Pack<T, W> x) {                                                    \
+    return kernel::by_parts(x, [](auto part) PMP_INLINE_LAMBDA { return kernel::name(part); });  \
+  }
+PMP_BY_PARTS(exp)
+PMP_BY_PARTS(expm1)
+PMP_BY_PARTS(sinh)
+PMP_BY_PARTS(cosh)
+PMP_BY_PARTS(tanh)
+#undef PMP_BY_PARTS
 
 #endif
 

@@ -11,11 +11,39 @@ namespace kernel {
 
 template <class P>
 PMP_INLINE typename P::Bits as_bits(P x) {
-  return native::bit_cast<typename P::Bits>(x);
+  typename P::Bits r;
+  PMP_UNROLL
+  for (int i = 0; i < P::count; ++i) r.v[i] = native::bit_cast<typename P::Bits::Vector>(x.v[i]);
+  return r;
 }
 template <class P>
 PMP_INLINE P from_bits(typename P::Bits x) {
-  return native::bit_cast<P>(x);
+  P r;
+  PMP_UNROLL
+  for (int i = 0; i < P::count; ++i) r.v[i] = native::bit_cast<typename P::Vector>(x.v[i]);
+  return r;
+}
+
+template <class To, class From, int W>
+PMP_INLINE Pack<To, W> convert(Pack<From, W> x) {
+  using P = Pack<To, W>;
+  using Q = Pack<From, W>;
+  P r;
+  if constexpr (W == 1) {
+    r.v[0] = To(x.v[0]);
+  } else {
+    constexpr int lanes = P::lanes < Q::lanes ? P::lanes : Q::lanes;
+    typedef To ToVector __attribute__((vector_size(lanes * sizeof(To))));
+    typedef From FromVector __attribute__((vector_size(lanes * sizeof(From))));
+    PMP_UNROLL
+    for (int i = 0; i < W / lanes; ++i) {
+      FromVector piece;
+      __builtin_memcpy(&piece, reinterpret_cast<const char*>(&x) + i * sizeof(piece), sizeof(piece));
+      const ToVector converted = __builtin_convertvector(piece, ToVector);
+      __builtin_memcpy(reinterpret_cast<char*>(&r) + i * sizeof(converted), &converted, sizeof(converted));
+    }
+  }
+  return r;
 }
 
 template <class T>
@@ -25,15 +53,15 @@ struct Format<double> {
   static constexpr int mantissa = 52;
   static constexpr UInt64 sign = 1ull << 63;
   static constexpr UInt64 one = 1023ull << 52;
-  // Adding `magic` rounds to an integer, half to even, and leaves it in the lowest bits.
-  static constexpr double magic = 0x1.8p52, smallest = 0x1p-1022, largest = 0x1.fffffffffffffp1023;
+  // Adding `magic` rounds to an integer, half to even, and leaves it in the lowest bits; `splitter` halves a mantissa.
+  static constexpr double magic = 0x1.8p52, splitter = 0x1p27 + 1, smallest = 0x1p-1022, largest = 0x1.fffffffffffffp1023;
 };
 template <>
 struct Format<float> {
   static constexpr int mantissa = 23;
   static constexpr UInt32 sign = 1u << 31;
   static constexpr UInt32 one = 127u << 23;
-  static constexpr float magic = 0x1.8p23f, smallest = 0x1p-126f, largest = 0x1.fffffep127f;
+  static constexpr float magic = 0x1.8p23f, splitter = 0x1p12f + 1, smallest = 0x1p-126f, largest = 0x1.fffffep127f;
 };
 
 // c_0 + c_1 x + ..., in Estrin's order: a tree, so that one lane alone does not wait for one long chain.
@@ -65,19 +93,28 @@ PMP_INLINE P polynomial(P x, const T (&c)[n]) {
   return estrin<0, n>(x, c);
 }
 
-// a b - p for p = a b rounded: exact (Dekker 1971 where there is no fused multiply-add; then |a|, |b| < 2^995).
+// a b - p for p = a b rounded: exact (Dekker 1971 where there is no fused multiply-add; then a and b below
+// 2^-28 of the largest number).
 template <class P>
 PMP_INLINE P product_error(P a, P b, P p) {
 #if PMP_FMA
   return fms(a, b, p);
 #else
-  static_assert(sizeof(typename P::Scalar) == 8, "the splitting constant is that of double");
-  const P splitter(134217729.0);
+  const P splitter(Format<typename P::Scalar>::splitter);
   const P as = a * splitter, bs = b * splitter;
   const P ah = as - (as - a), bh = bs - (bs - b);
   const P al = a - ah, bl = b - bh;
   return ((ah * bh - p) + ah * bl + al * bh) + al * bl;
 #endif
+}
+
+// (n + n_low) / (d + d_low), rounded about once: the quotient of the heads is mended with its remainder.
+template <class P>
+PMP_INLINE P divide_twofold(P n, P n_low, P d, P d_low) {
+  const P inverse = P(1) / d;
+  const P q = n * inverse, p = q * d;
+  const P remainder = ((n - p) - product_error(q, d, p)) + n_low;
+  return fma(fnma(q, d_low, remainder), inverse, q);
 }
 
 // Lanes a function works on at a time: two registers keep the pipelines busy and leave room for intermediate values.

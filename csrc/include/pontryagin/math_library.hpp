@@ -71,18 +71,10 @@ PMP_INLINE P each_lane(P x, P y, T (*f)(T, T)) {
   PMP_INLINE Pack<T, W> name(Pack<T, W> x) {                    \
     return library::each_lane<Pack<T, W>, T>(x, library::name); \
   }
-PMP_BY_LANE(tan)
-PMP_BY_LANE(asin)
-PMP_BY_LANE(acos)
-PMP_BY_LANE(sinh)
-PMP_BY_LANE(cosh)
 PMP_BY_LANE(asinh)
 PMP_BY_LANE(acosh)
 PMP_BY_LANE(atanh)
-PMP_BY_LANE(expm1)
-PMP_BY_LANE(log1p)
 PMP_BY_LANE(erf)
-PMP_BY_LANE(atan)
 #undef PMP_BY_LANE
 
 #define PMP_BY_LANE(name)                                          \
@@ -90,9 +82,6 @@ PMP_BY_LANE(atan)
   PMP_INLINE Pack<T, W> name(Pack<T, W> x, Pack<T, W> y) {         \
     return library::each_lane<Pack<T, W>, T>(x, y, library::name); \
   }
-PMP_BY_LANE(hypot)
-PMP_BY_LANE(pow)
-PMP_BY_LANE(atan2)
 #undef PMP_BY_LANE
 
 #endif

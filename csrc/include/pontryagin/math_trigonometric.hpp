@@ -1,4 +1,4 @@
-// sin, cos, sincos, atan, atan2.
+// sin, cos, sincos, tan.
 #pragma once
 
 #include "math_library.hpp"
@@ -76,6 +76,31 @@ PMP_INLINE void sincos(P x, P& s, P& c) {
   c = from_bits<P>(as_bits(select(odd, sine, cosine)) ^ (((q + one) << up) & sign));
 }
 
+template <class P>
+PMP_INLINE P tan(P x) {
+  using T = typename P::Scalar;
+  using Constants = Circle<T>;
+  const P size = abs(x), magic(Format<T>::magic);
+  const P shifted = fma(size, P(Constants::two_over_pi), magic);
+  const P k = shifted - magic;
+  P r = size, r_low(0);
+  PMP_UNROLL
+  for (const T part : Constants::half_pi) {
+    const P before = r;
+    r = fnma(k, P(part), before);
+    r_low = r_low + fnma(k, P(part), before - r);
+  }
+  const P z = r * r, one(1);
+  const P s_rest = fma(r * z, polynomial(z, Constants::sine), r_low);
+  const P c_rest = fnma(r, r_low, z * polynomial(z, Constants::cosine));
+  const P s = r + s_rest, s_low = s_rest - (s - r);
+  const P c = one + c_rest, c_low = c_rest - (c - one);
+  const auto odd = (as_bits(shifted) & typename P::Bits(1)) != typename P::Bits(0);
+  const P quotient = divide_twofold(select(odd, -c, s), select(odd, -c_low, s_low), select(odd, s, c),
+                                    select(odd, s_low, c_low));
+  return from_bits<P>(as_bits(quotient) ^ (as_bits(x) & typename P::Bits(Format<T>::sign)));
+}
+
 // Not below the limit: huge, infinite, or not a number.
 template <class P>
 PMP_INLINE typename P::Mask beyond_reduction(P x) {
@@ -117,6 +142,13 @@ PMP_INLINE Pack<T, W> cos(Pack<T, W> x) {
     auto s = part, c = part;
     kernel::sincos(part, s, c);
     return kernel::patch(kernel::beyond_reduction(part), part, c, library::cos);
+  });
+}
+
+template <class T, int W>
+PMP_INLINE Pack<T, W> tan(Pack<T, W> x) {
+  return kernel::by_parts(x, [](auto part) PMP_INLINE_LAMBDA {
+    return kernel::patch(kernel::beyond_reduction(part), part, kernel::tan(part), library::tan);
   });
 }
 

@@ -1,0 +1,93 @@
+// What the instruction-set specific translation units offer to the rest: plain structs and function pointers only,
+// so that no inline function of theirs can be merged into the baseline by the linker.
+#pragma once
+
+#include "pontryagin/interpreter_types.hpp"
+
+namespace pontryagin {
+
+// One sweep over a batch, in the caller's layout [problem][node][component]. A null pointer is "not given" for an
+// input and "not wanted" for an output. A stride of 0 means that all problems share the array.
+template <class T>
+struct SweepJob {
+  // the grid
+  int steps = 0;
+  const double* tau = nullptr;  // [N+1] scaled time
+  double t0 = 0.0;
+  // arguments
+  const T* control = nullptr;  // [B][K][m]
+  long control_stride = 0;
+  const T* initial_state = nullptr;        // [B][n]
+  const T* final_time = nullptr;           // [B]
+  const T* parameters = nullptr;           // [B][q]
+  const T* data = nullptr;                 // [B][K_d][nd]
+  long data_stride = 0;
+  const T* multipliers = nullptr;          // [B][r]
+  const T* penalties = nullptr;            // [B][r]
+  const T* objective_cotangent = nullptr;  // [B]
+  const T* state_cotangent = nullptr;      // [B][N+1][n]
+  // results
+  T* objective = nullptr;                // [B]
+  T* lagrangian = nullptr;               // [B]
+  T* terminal = nullptr;                 // [B][r]
+  T* state = nullptr;                    // [B][N+1][n]
+  T* costate = nullptr;                  // [B][N+1][n]
+  T* control_derivative = nullptr;       // [B][K][m], or [K][m] where the control is shared: then added to
+  T* initial_state_derivative = nullptr; // [B][n]
+  T* parameter_derivative = nullptr;     // [B][q]
+  T* final_time_derivative = nullptr;    // [B]
+};
+
+// A sweep's programs, linked for one kernel, with the places of what the driver fills and reads.
+struct LinkedSweep {
+  const Linked *prologue = nullptr, *forward = nullptr, *terminal = nullptr, *backward = nullptr;
+  const double* constants = nullptr;
+  int constant_count = 0;
+  int n = 0, m = 0, q = 0, nd = 0, r = 0;
+  bool linear_control = false, linear_data = false, with_backward = false, extended = false;
+  // slots of the fixed bank
+  int span, h, t, omega_0, cost, objective, lagrangian, span_adjoint, theta, theta_adjoint, nu, rho, e, first_constant;
+  int fixed_count;
+  // slots of a record
+  int x, u, d, p, u_adjoint, x_cotangent, record_count;
+};
+
+// Values of H and its derivatives at `count` single points, one row a point.
+template <class T>
+struct PointJob {
+  const T *time = nullptr, *state = nullptr, *costate = nullptr, *control = nullptr, *parameters = nullptr,
+          *data = nullptr;
+  T *hamiltonian = nullptr, *state_gradient = nullptr, *control_gradient = nullptr;
+};
+
+struct LinkedPoints {
+  const Linked* program = nullptr;
+  const double* constants = nullptr;
+  int constant_count = 0;
+  int n = 0, m = 0, q = 0, nd = 0;
+  int theta, first_constant, fixed_count;
+  int t, x, p, u, d, h, h_x, h_u, record_count;
+};
+
+// The kernels for one number of lanes. `workspace` is aligned to 64 bytes.
+template <class T>
+struct LaneKernel {
+  int lanes = 0;
+  const void* const* handlers = nullptr;  // [operation][variant]
+  void (*sweep)(const SweepJob<T>& job, const LinkedSweep& linked, long first, int count, void* workspace) = nullptr;
+  void (*points)(const PointJob<T>& job, const LinkedPoints& linked, long first, int count, void* workspace) = nullptr;
+};
+
+constexpr int lane_choices = 3;
+
+// Kernels of one instruction set, from one lane to the widest.
+struct KernelSet {
+  const char* name;
+  LaneKernel<double> f64[lane_choices];
+  LaneKernel<float> f32[lane_choices];
+};
+
+// The best set that this processor runs. PONTRYAGIN_ISA in the environment may name a lesser one.
+const KernelSet& kernel_set();
+
+}  // namespace pontryagin

@@ -1,0 +1,170 @@
+#include "cpu/sweeper.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+#include <stdexcept>
+#include <type_traits>
+
+#include "cpu/blocks.hpp"
+#include "cpu/link.hpp"
+
+namespace pontryagin {
+
+void Workspace::Free::operator()(void* pointer) const { std::free(pointer); }
+
+void* Workspace::reserve(std::size_t bytes) {
+  constexpr std::size_t line = 64;
+  if (bytes > bytes_) {
+    memory_.reset();
+    bytes_ = 0;
+    const std::size_t rounded = (bytes + line - 1) / line * line;
+    void* memory = std::aligned_alloc(line, rounded);
+    if (memory == nullptr) throw std::bad_alloc();
+    memory_.reset(memory);
+    bytes_ = rounded;
+  }
+  return memory_.get();
+}
+
+std::unique_ptr<Workspace> WorkspacePool::take() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (idle_.empty()) return std::make_unique<Workspace>();
+  std::unique_ptr<Workspace> out = std::move(idle_.back());
+  idle_.pop_back();
+  return out;
+}
+
+void WorkspacePool::give(std::unique_ptr<Workspace> workspace) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  idle_.push_back(std::move(workspace));
+}
+
+namespace {
+
+template <class T>
+constexpr int dtype_index = std::is_same<T, float>::value ? 1 : 0;
+
+template <class T>
+const LaneKernel<T>& lane_kernel(int choice) {
+  if constexpr (std::is_same<T, float>::value) return kernel_set().f32[choice];
+  else return kernel_set().f64[choice];
+}
+
+template <class T>
+Widths widths() {
+  return {lane_kernel<T>(0).lanes, lane_kernel<T>(1).lanes, lane_kernel<T>(2).lanes};
+}
+
+}  // namespace
+
+Sweeper::Sweeper(const ModelCode& code, const Tableau& tableau, double t0, const SweepRequest& request)
+    : programs_(make_sweep_programs(code, tableau, t0, request)) {}
+
+template <class T>
+const LinkedSweep& Sweeper::linked_for(int choice) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Code& code = code_[dtype_index<T>][choice];
+  if (code.ready) return code.linked;
+  const LaneKernel<T>& kernel = lane_kernel<T>(choice);
+  const LinkTarget target{kernel.handlers, kernel.lanes, static_cast<int>(sizeof(T)), programs_.fixed.count,
+                          programs_.record.count};
+  code.prologue = link(programs_.prologue, target);
+  code.forward = link(programs_.forward, target);
+  code.terminal = link(programs_.terminal, target);
+  code.backward = link(programs_.backward, target);
+  const FixedSlots& f = programs_.fixed;
+  const RecordSlots& r = programs_.record;
+  LinkedSweep& l = code.linked;
+  l.prologue = code.prologue.data(), l.forward = code.forward.data();
+  l.terminal = code.terminal.data(), l.backward = code.backward.data();
+  l.constants = programs_.constants.data(), l.constant_count = static_cast<int>(programs_.constants.size());
+  const ModelSizes& s = programs_.sizes;
+  l.n = s.n, l.m = s.m, l.q = s.q, l.nd = s.nd, l.r = s.r;
+  l.linear_control = programs_.request.linear_control, l.linear_data = programs_.request.linear_data;
+  l.with_backward = programs_.request.backward, l.extended = programs_.request.extended;
+  l.span = f.span, l.h = f.h, l.t = f.t, l.omega_0 = f.omega_0, l.cost = f.cost, l.objective = f.objective;
+  l.lagrangian = f.lagrangian, l.span_adjoint = f.span_adjoint, l.theta = f.theta, l.theta_adjoint = f.theta_adjoint;
+  l.nu = f.nu, l.rho = f.rho, l.e = f.e, l.first_constant = f.constants, l.fixed_count = f.count;
+  l.x = r.x, l.u = r.u, l.d = r.d, l.p = r.p, l.u_adjoint = r.u_adjoint, l.x_cotangent = r.x_cotangent;
+  l.record_count = r.count;
+  code.ready = true;
+  return l;
+}
+
+template <class T>
+bool Sweeper::run(const SweepJob<T>& job, long batch, int threads, Interrupted interrupted) {
+  const ModelSizes& s = programs_.sizes;
+  const long nodes = job.steps + (programs_.request.linear_control ? 1 : 0);
+  const bool sum_control = job.control_derivative != nullptr && job.control_stride == 0;
+  const long partial_size = sum_control ? nodes * s.m : 0;
+  const Chunks chunks(batch, widths<T>());
+  std::vector<T> partials(static_cast<std::size_t>(partial_size * chunks.count()), T(0));
+  const double scalars_per_step = static_cast<double>(programs_.record.count) + 8.0;
+  const double work = static_cast<double>(batch) * job.steps * scalars_per_step;
+  const bool completed = for_each_chunk(chunks, work, threads, interrupted, [&](int chunk) {
+    SweepJob<T> part = job;
+    if (sum_control) part.control_derivative = partials.data() + partial_size * chunk;
+    std::unique_ptr<Workspace> workspace = workspaces_.take();
+    for (const Block& block : chunks.blocks(chunk)) {
+      const LaneKernel<T>& kernel = lane_kernel<T>(block.choice);
+      const LinkedSweep& linked = linked_for<T>(block.choice);
+      const std::size_t slots = block_slots(kernel.lanes, linked.fixed_count, linked.record_count, job.steps + 1L);
+      void* memory = workspace->reserve(slots * sizeof(T) * static_cast<std::size_t>(kernel.lanes));
+      kernel.sweep(part, linked, block.first, block.count, memory);
+    }
+    workspaces_.give(std::move(workspace));
+  });
+  if (sum_control) {
+    std::fill(job.control_derivative, job.control_derivative + partial_size, T(0));
+    for (int chunk = 0; chunk < chunks.count(); ++chunk)
+      for (long i = 0; i < partial_size; ++i) job.control_derivative[i] += partials[static_cast<std::size_t>(partial_size * chunk + i)];
+  }
+  return completed;
+}
+
+PointEvaluator::PointEvaluator(const ModelCode& code) : programs_(make_point_programs(code)) {}
+
+template <class T>
+const LinkedPoints& PointEvaluator::linked_for(int choice) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Code& code = code_[dtype_index<T>][choice];
+  if (code.ready) return code.linked;
+  const LaneKernel<T>& kernel = lane_kernel<T>(choice);
+  code.program = link(programs_.program, {kernel.handlers, kernel.lanes, static_cast<int>(sizeof(T)),
+                                          programs_.fixed_count, programs_.record_count});
+  const PointPrograms& p = programs_;
+  LinkedPoints& l = code.linked;
+  l.program = code.program.data();
+  l.constants = p.constants.data(), l.constant_count = static_cast<int>(p.constants.size());
+  l.n = p.sizes.n, l.m = p.sizes.m, l.q = p.sizes.q, l.nd = p.sizes.nd;
+  l.theta = p.theta, l.first_constant = p.constants_first, l.fixed_count = p.fixed_count;
+  l.t = p.t, l.x = p.x, l.p = p.p, l.u = p.u, l.d = p.d, l.h = p.h, l.h_x = p.h_x, l.h_u = p.h_u;
+  l.record_count = p.record_count;
+  code.ready = true;
+  return l;
+}
+
+template <class T>
+bool PointEvaluator::run(const PointJob<T>& job, long count, int threads, Interrupted interrupted) {
+  const Chunks chunks(count, widths<T>());
+  const double work = static_cast<double>(count) * (programs_.record_count + 8.0);
+  return for_each_chunk(chunks, work, threads, interrupted, [&](int chunk) {
+    std::unique_ptr<Workspace> workspace = workspaces_.take();
+    for (const Block& block : chunks.blocks(chunk)) {
+      const LaneKernel<T>& kernel = lane_kernel<T>(block.choice);
+      const LinkedPoints& linked = linked_for<T>(block.choice);
+      const std::size_t slots = block_slots(kernel.lanes, linked.fixed_count, linked.record_count, 1);
+      void* memory = workspace->reserve(slots * sizeof(T) * static_cast<std::size_t>(kernel.lanes));
+      kernel.points(job, linked, block.first, block.count, memory);
+    }
+    workspaces_.give(std::move(workspace));
+  });
+}
+
+template bool Sweeper::run(const SweepJob<double>&, long, int, Interrupted);
+template bool Sweeper::run(const SweepJob<float>&, long, int, Interrupted);
+template bool PointEvaluator::run(const PointJob<double>&, long, int, Interrupted);
+template bool PointEvaluator::run(const PointJob<float>&, long, int, Interrupted);
+
+}  // namespace pontryagin

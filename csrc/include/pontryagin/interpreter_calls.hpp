@@ -1,0 +1,56 @@
+// Elementary functions as the interpreters call them: out of line, so that a machine's loop stays small.
+#pragma once
+
+#include "macros.hpp"
+#include "math.hpp"
+
+namespace pontryagin {
+inline namespace PMP_ISA {
+namespace calls {
+
+#define PMP_FUNCTION(name) \
+  template <class Real>    \
+  PMP_NOINLINE Real name##_of(Real a) { return name(a); }
+#define PMP_FUNCTION_2(name) \
+  template <class Real>      \
+  PMP_NOINLINE Real name##_of(Real a, Real b) { return name(a, b); }
+PMP_FUNCTION(exp)
+PMP_FUNCTION(expm1)
+PMP_FUNCTION(log)
+PMP_FUNCTION(log1p)
+PMP_FUNCTION(sin)
+PMP_FUNCTION(cos)
+PMP_FUNCTION(tan)
+PMP_FUNCTION(asin)
+PMP_FUNCTION(acos)
+PMP_FUNCTION(atan)
+PMP_FUNCTION(sinh)
+PMP_FUNCTION(cosh)
+PMP_FUNCTION(tanh)
+PMP_FUNCTION(asinh)
+PMP_FUNCTION(acosh)
+PMP_FUNCTION(atanh)
+PMP_FUNCTION(erf)
+PMP_FUNCTION(sigmoid)
+PMP_FUNCTION_2(pow)
+PMP_FUNCTION_2(atan2)
+PMP_FUNCTION_2(hypot)
+#undef PMP_FUNCTION
+#undef PMP_FUNCTION_2
+
+template <class Real>
+struct SineCosine {
+  Real sine, cosine;
+};
+
+template <class Real>
+PMP_NOINLINE SineCosine<Real> sincos_of(Real a) {
+  SineCosine<Real> out;
+  sincos(a, out.sine, out.cosine);
+  return out;
+}
+
+}  // namespace calls
+
+}  // namespace PMP_ISA
+}  // namespace pontryagin

@@ -1,0 +1,170 @@
+// The accumulator machine for a single problem.
+//
+// With one lane an instruction does so little that jumping to its handler is most of its cost. So sums, differences,
+// products and fused multiply-adds are all written as r = c + a b or r = c - a b, with 1 and -0 for what is missing
+// (which changes no bit), and two of them share one handler. Everything lies in one array: the record of the node at
+// hand and the next are copied into a window of it and back, and a result nobody wants in memory goes to a spare slot.
+#pragma once
+
+#include "interpreter_calls.hpp"
+#include "interpreter_types.hpp"
+#include "macros.hpp"
+#include "math.hpp"
+#include "opcode.hpp"
+#include "pack.hpp"
+
+namespace pontryagin {
+inline namespace PMP_ISA {
+
+template <class T>
+struct MachineOne {
+  using Real = Pack<T, 1>;
+
+  // Runs `code` up to its halt. Without code it returns the table of handlers: one_lane::table_size of them.
+  static const void* const* run(const Linked* code, char* const slots) {
+// Row of the table for one kind of first operation: alone, then followed by each kind.
+#define PMP_KINDS(X, first) X(first, p0) X(first, p1) X(first, p2) X(first, n0) X(first, n1) X(first, n2)
+#define PMP_ADDRESS_OF_PAIR(first, second) &&first##_##second,
+#define PMP_ROW(first) &&first##_alone, PMP_KINDS(PMP_ADDRESS_OF_PAIR, first)
+#define PMP_UNARY_ROW(name) &&name##_0, &&name##_1, nullptr
+#define PMP_BINARY_ROW(name) &&name##_0, &&name##_1, &&name##_2
+#define PMP_ABSENT_ROW nullptr, nullptr, nullptr
+    static const void* const table[] = {
+        PMP_ROW(p0) PMP_ROW(p1) PMP_ROW(p2) PMP_ROW(n0) PMP_ROW(n1) PMP_ROW(n2)
+        PMP_UNARY_ROW(neg), PMP_UNARY_ROW(abs), PMP_UNARY_ROW(sign), PMP_UNARY_ROW(sqrt), PMP_UNARY_ROW(reciprocal),
+        PMP_UNARY_ROW(exp), PMP_UNARY_ROW(expm1), PMP_UNARY_ROW(log), PMP_UNARY_ROW(log1p), PMP_UNARY_ROW(sin),
+        PMP_UNARY_ROW(cos), PMP_UNARY_ROW(tan), PMP_UNARY_ROW(asin), PMP_UNARY_ROW(acos), PMP_UNARY_ROW(atan),
+        PMP_UNARY_ROW(sinh), PMP_UNARY_ROW(cosh), PMP_UNARY_ROW(tanh), PMP_UNARY_ROW(asinh), PMP_UNARY_ROW(acosh),
+        PMP_UNARY_ROW(atanh), PMP_UNARY_ROW(erf), PMP_UNARY_ROW(sigmoid), PMP_UNARY_ROW(floor), PMP_UNARY_ROW(ceil),
+        PMP_UNARY_ROW(round), PMP_UNARY_ROW(trunc), PMP_ABSENT_ROW, PMP_ABSENT_ROW, PMP_ABSENT_ROW,
+        PMP_BINARY_ROW(div), PMP_BINARY_ROW(pow), PMP_BINARY_ROW(atan2), PMP_BINARY_ROW(hypot), PMP_BINARY_ROW(min),
+        PMP_BINARY_ROW(max), PMP_BINARY_ROW(lt), PMP_BINARY_ROW(le), PMP_BINARY_ROW(eq), PMP_BINARY_ROW(ne),
+        &&where_0, nullptr, nullptr, PMP_ABSENT_ROW, PMP_ABSENT_ROW, PMP_BINARY_ROW(fms), PMP_UNARY_ROW(sincos),
+        PMP_UNARY_ROW(copy), &&halt, nullptr, nullptr};
+    static_assert(sizeof table / sizeof *table == one_lane::table_size, "one row of handlers for each operation");
+    if (code == nullptr) return table;
+
+    const Linked* ip = code;
+    Real acc(T(0));
+    goto* ip->handler;
+
+#define PMP_AT(field) Real::load(reinterpret_cast<const T*>(slots + field))
+#define PMP_PUT(field, value) (value).store(reinterpret_cast<T*>(slots + field))
+#define PMP_NEXT(count) \
+  ip += count;          \
+  goto* ip->handler;
+// Where the accumulator stands: p0, n0 nowhere, p1, n1 as a, p2, n2 as c. p adds the product, n subtracts it.
+#define PMP_DO_p0(i) acc = fma(PMP_AT(i->a), PMP_AT(i->b), PMP_AT(i->c));
+#define PMP_DO_p1(i) acc = fma(acc, PMP_AT(i->b), PMP_AT(i->c));
+#define PMP_DO_p2(i) acc = fma(PMP_AT(i->a), PMP_AT(i->b), acc);
+#define PMP_DO_n0(i) acc = fnma(PMP_AT(i->a), PMP_AT(i->b), PMP_AT(i->c));
+#define PMP_DO_n1(i) acc = fnma(acc, PMP_AT(i->b), PMP_AT(i->c));
+#define PMP_DO_n2(i) acc = fnma(PMP_AT(i->a), PMP_AT(i->b), acc);
+#define PMP_PAIR(first, second)  \
+  first##_##second : {           \
+    PMP_DO_##first(ip)           \
+    PMP_PUT(ip->to, acc);        \
+    const Linked* const then = ip + 1; \
+    PMP_DO_##second(then)        \
+    PMP_PUT(then->to, acc);      \
+  }                              \
+  PMP_NEXT(2)
+#define PMP_FIRST(first)                                    \
+  first##_alone : { PMP_DO_##first(ip) PMP_PUT(ip->to, acc); } \
+  PMP_NEXT(1)                                               \
+  PMP_KINDS(PMP_PAIR, first)
+#define PMP_OPERATION(label, load, expression)             \
+  label : { load acc = expression; PMP_PUT(ip->to, acc); } \
+  PMP_NEXT(1)
+#define PMP_UNARY(name, expression)                                    \
+  PMP_OPERATION(name##_0, const Real a = PMP_AT(ip->a);, expression)   \
+  PMP_OPERATION(name##_1, const Real a = acc;, expression)
+#define PMP_BINARY(name, expression)                                                                   \
+  PMP_OPERATION(name##_0, const Real a = PMP_AT(ip->a); const Real b = PMP_AT(ip->b);, expression)     \
+  PMP_OPERATION(name##_1, const Real a = acc; const Real b = PMP_AT(ip->b);, expression)               \
+  PMP_OPERATION(name##_2, const Real a = PMP_AT(ip->a); const Real b = acc;, expression)
+
+    PMP_FIRST(p0)
+    PMP_FIRST(p1)
+    PMP_FIRST(p2)
+    PMP_FIRST(n0)
+    PMP_FIRST(n1)
+    PMP_FIRST(n2)
+    PMP_UNARY(neg, -a)
+    PMP_UNARY(abs, abs(a))
+    PMP_UNARY(sign, sign(a))
+    PMP_UNARY(sqrt, sqrt(a))
+    PMP_UNARY(reciprocal, Real(T(1)) / a)
+    PMP_UNARY(exp, calls::exp_of(a))
+    PMP_UNARY(expm1, calls::expm1_of(a))
+    PMP_UNARY(log, calls::log_of(a))
+    PMP_UNARY(log1p, calls::log1p_of(a))
+    PMP_UNARY(sin, calls::sin_of(a))
+    PMP_UNARY(cos, calls::cos_of(a))
+    PMP_UNARY(tan, calls::tan_of(a))
+    PMP_UNARY(asin, calls::asin_of(a))
+    PMP_UNARY(acos, calls::acos_of(a))
+    PMP_UNARY(atan, calls::atan_of(a))
+    PMP_UNARY(sinh, calls::sinh_of(a))
+    PMP_UNARY(cosh, calls::cosh_of(a))
+    PMP_UNARY(tanh, calls::tanh_of(a))
+    PMP_UNARY(asinh, calls::asinh_of(a))
+    PMP_UNARY(acosh, calls::acosh_of(a))
+    PMP_UNARY(atanh, calls::atanh_of(a))
+    PMP_UNARY(erf, calls::erf_of(a))
+    PMP_UNARY(sigmoid, calls::sigmoid_of(a))
+    PMP_UNARY(floor, floor(a))
+    PMP_UNARY(ceil, ceil(a))
+    PMP_UNARY(round, round(a))
+    PMP_UNARY(trunc, trunc(a))
+    PMP_UNARY(copy, a)
+    PMP_BINARY(div, a / b)
+    PMP_BINARY(pow, calls::pow_of(a, b))
+    PMP_BINARY(atan2, calls::atan2_of(a, b))
+    PMP_BINARY(hypot, calls::hypot_of(a, b))
+    PMP_BINARY(min, min(a, b))
+    PMP_BINARY(max, max(a, b))
+    PMP_BINARY(lt, select(a < b, Real(T(1)), Real(T(0))))
+    PMP_BINARY(le, select(a <= b, Real(T(1)), Real(T(0))))
+    PMP_BINARY(eq, select(a == b, Real(T(1)), Real(T(0))))
+    PMP_BINARY(ne, select(a != b, Real(T(1)), Real(T(0))))
+    PMP_OPERATION(fms_0, , fms(PMP_AT(ip->a), PMP_AT(ip->b), PMP_AT(ip->c)))
+    PMP_OPERATION(fms_1, , fms(acc, PMP_AT(ip->b), PMP_AT(ip->c)))
+    PMP_OPERATION(fms_2, , fms(PMP_AT(ip->a), PMP_AT(ip->b), acc))
+    PMP_OPERATION(where_0, , select(PMP_AT(ip->a) != Real(T(0)), PMP_AT(ip->b), PMP_AT(ip->c)))
+  sincos_0 : acc = PMP_AT(ip->a);
+  sincos_1 : {
+    const auto both = calls::sincos_of<Real>(acc);
+    PMP_PUT(ip->to, both.sine);
+    acc = both.cosine;
+    PMP_PUT(ip->c, acc);
+  }
+    PMP_NEXT(1)
+  halt:
+    return nullptr;
+  }
+};
+
+#undef PMP_KINDS
+#undef PMP_ADDRESS_OF_PAIR
+#undef PMP_ROW
+#undef PMP_UNARY_ROW
+#undef PMP_BINARY_ROW
+#undef PMP_ABSENT_ROW
+#undef PMP_AT
+#undef PMP_PUT
+#undef PMP_NEXT
+#undef PMP_DO_p0
+#undef PMP_DO_p1
+#undef PMP_DO_p2
+#undef PMP_DO_n0
+#undef PMP_DO_n1
+#undef PMP_DO_n2
+#undef PMP_PAIR
+#undef PMP_FIRST
+#undef PMP_OPERATION
+#undef PMP_UNARY
+#undef PMP_BINARY
+
+}  // namespace PMP_ISA
+}  // namespace pontryagin

@@ -1,0 +1,46 @@
+// What a linked program is made of; apart from the machine itself, so that code for no particular instruction set can
+// link programs.
+#pragma once
+
+#include "opcode.hpp"
+
+namespace pontryagin {
+
+// An instruction linked for one instruction set, scalar type and number of lanes. Operands are byte offsets into the
+// fixed bank or the records, counted from the record of the node at hand. In a general handler the lowest bit of an
+// offset names the bank (0 fixed, 1 record); in a direct handler the handler itself knows.
+struct Linked {
+  const void* handler;
+  int to, a, b, c;
+};
+
+// Handlers of one operation.
+//   general: accumulator (none, first, last) x (keep, store); any operand from either bank
+//   direct:  accumulator (none, first, last) x first memory operand (fixed, record) x result (keep, fixed, record);
+//            all other memory operands are in the fixed bank. Only the common arithmetic has them.
+constexpr int general_variants = 6;
+constexpr int direct_variants = 18;
+constexpr int variants = general_variants + direct_variants;
+
+constexpr int general_variant(int accumulator, bool store) { return 2 * accumulator + (store ? 1 : 0); }
+constexpr int direct_variant(int accumulator, bool from_record, int to) {
+  return general_variants + (2 * accumulator + (from_record ? 1 : 0)) * 3 + to;
+}
+
+// The machine for one lane (interpreter_one.hpp): kinds of fused operations, alone and in pairs, then three handlers for
+// each operation: accumulator none, first, last.
+namespace one_lane {
+constexpr int kinds = 6;  // plus, minus x accumulator none, as factor, as summand
+constexpr int alone(int kind) { return kind * (kinds + 1); }
+constexpr int pair(int first, int second) { return first * (kinds + 1) + 1 + second; }
+constexpr int handler(int op, int accumulator) { return kinds * (kinds + 1) + 3 * op + accumulator; }
+constexpr int table_size = kinds * (kinds + 1) + 3 * op_count;
+
+// Slots behind the fixed bank: 1, -0, a spare one for unwanted results; then the window of two records.
+constexpr int one = 0, minus_zero = 1, spare = 2;
+constexpr int slot_group = 8;  // records and the window start at multiples of 64 bytes (float64)
+constexpr int round_up(int slots) { return (slots + slot_group - 1) / slot_group * slot_group; }
+constexpr int window(int fixed_count) { return round_up(fixed_count + 3); }
+}  // namespace one_lane
+
+}  // namespace pontryagin

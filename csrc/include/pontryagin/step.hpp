@@ -1,0 +1,141 @@
+// One Runge-Kutta step of the state equation and its exact transpose, the step of the costate equation.
+//
+// Forward, for stages i = 1..s with u_i the control at t_i = t + c_i h:
+//
+//     X_i = x_k + h sum_{j<i} a_ij f_j,     f_i = f(t_i, X_i, u_i),     L_i = L(t_i, X_i, u_i)
+//     x_{k+1} = x_k + h sum_i b_i f_i,      J_{k+1} = J_k + h sum_i b_i L_i
+//
+// Transposing that program line by line from the end, with p = dJ_a/dx_{k+1} and omega = dJ_a/dJ: f_i enters x_{k+1}
+// with the factor h b_i and the stages l > i through X_l with the factor h a_li, so that what multiplies df_i is
+// m_i = h b_i p + h sum_{l>i} a_li g_l, where g_i = dJ_a/dX_i = w_i L_x + m_i f_x and w_i = omega h b_i. Hence
+//
+//     for i = s..1:  w_i = omega h b_i,   m_i = h b_i p_{k+1} + h sum_{l>i} a_li g_l,   g_i = w_i L_x + m_i f_x
+//     p_k = p_{k+1} + sum_i g_i,          dJ_a/du_i = w_i L_u + m_i f_u
+//
+// with no division by b_i, which is zero in several tableaus. (Hager 2000 has the symplectic form of the same.)
+//
+// Model concept (sizes n, m, q, nd may be constants or functions of the object):
+//     State, Control, Parameters, Data   arrays of Real with operator[]
+//     Cut                                what `pullback` needs of the forward pass at one stage
+//     dynamics(t, x, u, theta, d, f, L, cut)
+//     pullback(cut, t, u, theta, d, w, m, g)      g: Gradient {x, u, theta, t} of w L + m.f
+#pragma once
+
+#include "macros.hpp"
+#include "tableau.hpp"
+
+namespace pontryagin {
+inline namespace PMP_ISA {
+
+// What one step knows. A linear control (or data) has values at both ends, a constant one only at the first.
+template <class Model>
+struct StepInput {
+  typename Model::Real t0, t, h;
+  typename Model::State x;
+  typename Model::Control u, u_next;
+  typename Model::Parameters theta;
+  typename Model::Data d, d_next;
+  bool linear_control = false, linear_data = false;
+};
+
+template <class Model>
+struct Stage {
+  typename Model::Real t, L;
+  typename Model::State f;
+  typename Model::Control u;
+  typename Model::Data d;
+  typename Model::Cut cut;
+};
+
+template <class Model>
+struct Gradient {
+  typename Model::State x;
+  typename Model::Control u;
+  typename Model::Parameters theta;
+  typename Model::Real t;
+};
+
+template <class Real, class Array>
+PMP_HD void interpolate(const Array& at_start, const Array& at_end, int size, bool linear, double c, Array& out) {
+  for (int j = 0; j < size; ++j) {
+    out[j] = !linear || c == 0.0 ? at_start[j]
+             : c == 1.0          ? at_end[j]
+                                 : fma(Real(c), at_end[j], Real(1.0 - c) * at_start[j]);
+  }
+}
+
+// Fills the stages, x_next = x_{k+1} and cost = J_{k+1}, given cost = J_k.
+template <class Model>
+PMP_HD void step_forward(const Model& model, const Tableau& tableau, const StepInput<Model>& in, Stage<Model>* stages,
+                         typename Model::State& x_next, typename Model::Real& cost) {
+  using Real = typename Model::Real;
+  typename Model::State X = in.x;
+  for (int i = 0; i < tableau.stages; ++i) {
+    Stage<Model>& stage = stages[i];
+    X = in.x;
+    for (int j = 0; j < i; ++j) {
+      if (tableau.a[i][j] == 0.0) continue;
+      const Real ha = Real(tableau.a[i][j]) * in.h;
+      for (int r = 0; r < model.n(); ++r) X[r] = fma(ha, stages[j].f[r], X[r]);
+    }
+    stage.t = tableau.c[i] == 0.0 ? in.t : fma(Real(tableau.c[i]), in.h, in.t);
+    interpolate<Real>(in.u, in.u_next, model.m(), in.linear_control, tableau.c[i], stage.u);
+    interpolate<Real>(in.d, in.d_next, model.nd(), in.linear_data, tableau.c[i], stage.d);
+    model.dynamics(stage.t, X, stage.u, in.theta, stage.d, stage.f, stage.L, stage.cut);
+  }
+  x_next = in.x;
+  for (int i = 0; i < tableau.stages; ++i) {
+    if (tableau.b[i] == 0.0) continue;
+    const Real hb = Real(tableau.b[i]) * in.h;
+    for (int r = 0; r < model.n(); ++r) x_next[r] = fma(hb, stages[i].f[r], x_next[r]);
+    cost = fma(hb, stages[i].L, cost);
+  }
+}
+
+// What the transposed step adds to. u and u_next receive dJ_a/du_k and, for a linear control, dJ_a/du_{k+1};
+// `span` receives (t1 - t0) dJ_a/dt1 = sum_i (w_i L + m_i.f) + (w_i L_t + m_i f_t)(t_i - t0).
+template <class Model>
+struct StepAdjoint {
+  typename Model::State p;  // p_{k+1} in, p_k out
+  typename Model::Control u, u_next;
+  typename Model::Parameters theta;
+  typename Model::Real span;
+  bool with_span = false;
+};
+
+template <class Model>
+PMP_HD void step_backward(const Model& model, const Tableau& tableau, const StepInput<Model>& in,
+                          const Stage<Model>* stages, typename Model::Real omega, StepAdjoint<Model>& out) {
+  using Real = typename Model::Real;
+  typename Model::State g[max_stages];
+  const typename Model::State p = out.p;
+  for (int i = tableau.stages - 1; i >= 0; --i) {
+    const Stage<Model>& stage = stages[i];
+    const Real hb = Real(tableau.b[i]) * in.h;
+    typename Model::State m = p;
+    for (int r = 0; r < model.n(); ++r) m[r] = hb * p[r];
+    for (int l = i + 1; l < tableau.stages; ++l) {
+      if (tableau.a[l][i] == 0.0) continue;
+      const Real ha = Real(tableau.a[l][i]) * in.h;
+      for (int r = 0; r < model.n(); ++r) m[r] = fma(ha, g[l][r], m[r]);
+    }
+    const Real w = omega * hb;
+    Gradient<Model> gradient;
+    model.pullback(stage.cut, stage.t, stage.u, in.theta, stage.d, w, m, gradient);
+    g[i] = gradient.x;
+    const double c = in.linear_control ? tableau.c[i] : 0.0;
+    for (int j = 0; j < model.m(); ++j) {
+      out.u[j] = fma(Real(1.0 - c), gradient.u[j], out.u[j]);
+      if (in.linear_control) out.u_next[j] = fma(Real(c), gradient.u[j], out.u_next[j]);
+    }
+    for (int j = 0; j < model.q(); ++j) out.theta[j] = out.theta[j] + gradient.theta[j];
+    if (out.with_span) {
+      out.span = fma(w, stage.L, fma(gradient.t, stage.t - in.t0, out.span));
+      for (int r = 0; r < model.n(); ++r) out.span = fma(m[r], stage.f[r], out.span);
+    }
+    for (int r = 0; r < model.n(); ++r) out.p[r] = out.p[r] + g[i][r];
+  }
+}
+
+}  // namespace PMP_ISA
+}  // namespace pontryagin

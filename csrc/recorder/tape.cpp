@@ -1,0 +1,132 @@
+#include "recorder/tape.hpp"
+
+#include <cmath>
+#include <cstring>
+
+namespace pontryagin {
+
+thread_local Tape* Symbol::current_ = nullptr;
+
+namespace {
+
+std::uint64_t bits_of(double value) {
+  std::uint64_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+bool commutes(Op op) {
+  return op == Op::add || op == Op::mul || op == Op::eq || op == Op::ne;
+}
+
+}  // namespace
+
+std::size_t Tape::Hash::operator()(const Key& key) const {
+  std::uint64_t h = 0x9e3779b97f4a7c15u;
+  for (std::uint64_t part :
+       {static_cast<std::uint64_t>(key.op), static_cast<std::uint64_t>(key.a), static_cast<std::uint64_t>(key.b),
+        static_cast<std::uint64_t>(key.c), key.bits}) {
+    h = (h ^ part) * 0xff51afd7ed558ccdu;
+    h ^= h >> 32;
+  }
+  return static_cast<std::size_t>(h);
+}
+
+int Tape::intern(const TapeNode& node) {
+  const Key key{static_cast<std::int32_t>(node.op), node.a, node.b, node.c, bits_of(node.value)};
+  const auto found = known_.find(key);
+  if (found != known_.end()) return found->second;
+  const int id = size();
+  nodes_.push_back(node);
+  known_.emplace(key, id);
+  return id;
+}
+
+int Tape::constant(double value) {
+  TapeNode node{Op::constant};
+  node.value = value;
+  return intern(node);
+}
+
+int Tape::input(Place place) {
+  TapeNode node{Op::input};
+  node.a = static_cast<std::int32_t>(place.bank);
+  node.b = place.slot;
+  return intern(node);
+}
+
+bool Tape::is_constant(int id) const { return id >= 0 && (*this)[id].op == Op::constant; }
+
+bool Tape::is(int id, double value) const { return is_constant(id) && (*this)[id].value == value; }
+
+bool evaluate(Op op, double a, double b, double c, double& result) {
+  switch (op) {
+    case Op::neg: result = -a; return true;
+    case Op::add: result = a + b; return true;
+    case Op::sub: result = a - b; return true;
+    case Op::mul: result = a * b; return true;
+    case Op::div: result = a / b; return true;
+    case Op::fma: result = std::fma(a, b, c); return true;
+    default: return false;
+  }
+}
+
+int Tape::fold(Op op, int a, int b, int c) {
+  const bool constants = is_constant(a) && (b < 0 || is_constant(b)) && (c < 0 || is_constant(c));
+  double value = 0.0;
+  if (constants && evaluate(op, (*this)[a].value, b < 0 ? 0.0 : (*this)[b].value, c < 0 ? 0.0 : (*this)[c].value, value))
+    return constant(value);
+  switch (op) {
+    case Op::neg:
+      if ((*this)[a].op == Op::neg) return (*this)[a].a;
+      break;
+    case Op::add:
+      if (is(a, 0.0)) return b;
+      if (is(b, 0.0)) return a;
+      break;
+    case Op::sub:
+      if (is(b, 0.0)) return a;
+      if (is(a, 0.0)) return apply(Op::neg, b);
+      break;
+    // A constant zero here is structural (a tableau or a derivative that vanishes identically): it absorbs.
+    case Op::mul:
+      if (is(a, 0.0)) return a;
+      if (is(b, 0.0)) return b;
+      if (is(a, 1.0)) return b;
+      if (is(b, 1.0)) return a;
+      if (is(a, -1.0)) return apply(Op::neg, b);
+      if (is(b, -1.0)) return apply(Op::neg, a);
+      break;
+    case Op::div:
+      if (is(b, 1.0)) return a;
+      if (is(a, 0.0)) return a;
+      break;
+    case Op::fma:
+      if (is(a, 0.0) || is(b, 0.0)) return c;
+      if (is(a, 1.0)) return apply(Op::add, b, c);
+      if (is(b, 1.0)) return apply(Op::add, a, c);
+      if (is(a, -1.0)) return apply(Op::sub, c, b);
+      if (is(b, -1.0)) return apply(Op::sub, c, a);
+      if (is(c, 0.0)) return apply(Op::mul, a, b);
+      break;
+    case Op::where:
+      if (is_constant(a)) return (*this)[a].value != 0.0 ? b : c;
+      if (b == c) return b;
+      break;
+    default: break;
+  }
+  return -1;
+}
+
+int Tape::apply(Op op, int a, int b, int c) {
+  const int folded = fold(op, a, b, c);
+  if (folded >= 0) return folded;
+  if ((commutes(op) || op == Op::fma) && a > b) std::swap(a, b);
+  TapeNode node{op};
+  node.a = a;
+  node.b = b;
+  node.c = c;
+  return intern(node);
+}
+
+}  // namespace pontryagin

@@ -1,0 +1,59 @@
+from collections.abc import Sequence
+
+from numpy.typing import NDArray
+from typing import Any
+
+operations: dict[str, int]
+
+def instruction_set() -> str: ...
+def lanes() -> int: ...
+
+Code = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
+
+class Model:
+    def __init__(
+        self,
+        *,
+        n: int,
+        m: int,
+        q: int,
+        nd: int,
+        equalities: int,
+        inequalities: int,
+        dynamics: Code,
+        pullback: Code,
+        terminal: Code,
+        terminal_pullback: Code,
+    ) -> None: ...
+
+class Sweeper:
+    def __init__(
+        self,
+        model: Model,
+        a: Sequence[Sequence[float]],
+        b: Sequence[float],
+        c: Sequence[float],
+        *,
+        t0: float,
+        linear_control: bool,
+        linear_data: bool,
+        backward: bool,
+        keep_state: bool,
+        extended: bool,
+    ) -> None: ...
+    def run(
+        self,
+        single: bool,
+        steps: int,
+        batch: int,
+        control_stride: int,
+        data_stride: int,
+        threads: int,
+        addresses: Sequence[int],
+    ) -> None: ...
+    def listing(self) -> str: ...
+    def counts(self) -> dict[str, int]: ...
+
+class PointEvaluator:
+    def __init__(self, model: Model) -> None: ...
+    def run(self, single: bool, count: int, threads: int, addresses: Sequence[int]) -> None: ...

@@ -1,0 +1,224 @@
+"""Compiled sweeps on the CPU: the interpreter tier, always available.
+
+The graphs of a problem go to the core once; the core records the Runge-Kutta step on them, forward and transposed,
+and runs the recorded programs over blocks of SIMD lanes. This file turns tensors into addresses and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pontryagin import _core
+from pontryagin.codegen.bytecode import flatten
+from pontryagin.errors import CaptureError, ProblemError
+from pontryagin.hamiltonian import Equations, derive
+from pontryagin.problem import Problem
+from pontryagin.sweep import BACKWARD_OUTPUTS, Arguments, ControlKind, SweepResult
+from pontryagin.tableau import tableau_named
+from pontryagin.time_grid import TimeGrid
+
+EXTENDED_OUTPUTS = frozenset({"parameter_derivative", "final_time_derivative"})
+
+
+class CompiledModel:
+    """The graphs of a problem in the core; one for each problem, whatever the grid or the scheme."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.equations: Equations = derive(problem)
+        e = self.equations
+        self.core = _core.Model(
+            n=e.state_dim,
+            m=e.control_dim,
+            q=e.parameter_dim,
+            nd=e.data_dim,
+            equalities=e.equality_count,
+            inequalities=e.inequality_count,
+            dynamics=flatten(e.dynamics, _core.operations),
+            pullback=flatten(e.pullback, _core.operations),
+            terminal=flatten(e.terminal, _core.operations),
+            terminal_pullback=flatten(e.terminal_pullback, _core.operations),
+        )
+        self.points = _core.PointEvaluator(self.core)
+        self.sweepers: dict[tuple[Any, ...], _core.Sweeper] = {}
+
+    @classmethod
+    def of(cls, problem: Problem) -> CompiledModel:
+        """The model of a problem, made once; a refusal is remembered too."""
+        kept = problem._cache.get("compiled_model")
+        if kept is None:
+            try:
+                kept = cls(problem)
+            except CaptureError as refusal:
+                kept = refusal
+            problem._cache["compiled_model"] = kept
+        if isinstance(kept, CaptureError):
+            raise kept
+        model: CompiledModel = kept
+        return model
+
+
+class CompiledSweep:
+    """Sweeps of one problem on one grid by the interpreter. A SweepBackend.
+
+    Raises CaptureError when a function of the problem cannot become a graph.
+    """
+
+    name = "interpreter"
+
+    def __init__(
+        self,
+        problem: Problem,
+        grid: TimeGrid,
+        *,
+        control_kind: ControlKind,
+        scheme: str = "rk4",
+        dtype: torch.dtype = torch.float64,
+        threads: int = 1,
+    ) -> None:
+        self.model = CompiledModel.of(problem)
+        self.dtype = dtype
+        self.device = torch.device("cpu")
+        self.reason = ""
+        self.threads = threads
+        self._single = dtype == torch.float32
+        self._steps = grid.steps
+        self._tau = grid.nodes.to(torch.float64).contiguous()
+        self._t0 = problem.t0
+        self._tableau = tableau_named(scheme)
+        self._linear_control = control_kind == "linear"
+        self._linear_data = problem.data is not None and problem.data.kind == "linear"
+        self._declared = problem.parameter_dim
+        equations = self.model.equations
+        self._n, self._m, self._q = equations.state_dim, equations.control_dim, equations.parameter_dim
+        self._r = equations.equality_count + equations.inequality_count
+
+    @property
+    def implicit_parameters(self) -> tuple[nn.Parameter, ...]:
+        """The nn.Parameters found in the functions; their entries follow the declared parameters in theta."""
+        return tuple(self.model.equations.implicit.parameters)
+
+    def _sweeper(self, backward: bool, keep_state: bool, extended: bool) -> _core.Sweeper:
+        t = self._tableau
+        key = (t, self._t0, self._linear_control, self._linear_data, backward, keep_state, extended)
+        kept = self.model.sweepers.get(key)
+        if kept is None:
+            kept = self.model.sweepers[key] = _core.Sweeper(
+                self.model.core,
+                t.a,
+                t.b,
+                t.c,
+                t0=self._t0,
+                linear_control=self._linear_control,
+                linear_data=self._linear_data,
+                backward=backward,
+                keep_state=keep_state,
+                extended=extended,
+            )
+        return kept
+
+    def _input(self, tensor: Tensor | None, shape: tuple[int, ...], what: str) -> Tensor | None:
+        """The tensor as the core reads it: this type, contiguous. The shape is checked because addresses cannot be."""
+        if tensor is None:
+            return None
+        if tensor.shape != shape:
+            raise ProblemError(f"{what} has shape {tuple(tensor.shape)}, expected {shape}")
+        if tensor.dtype != self.dtype or tensor.device.type != "cpu":
+            tensor = tensor.to(device="cpu", dtype=self.dtype)
+        return tensor.contiguous()
+
+    def theta(self, parameters: Tensor) -> Tensor:
+        """The declared parameters (B, q) followed by the captured nn.Parameters, as they are now."""
+        if parameters.shape[1] == self._q:
+            return parameters
+        tail = torch.cat([p.detach().reshape(-1) for p in self.implicit_parameters]).to(parameters)
+        return torch.cat([parameters, tail.expand(parameters.shape[0], -1)], dim=1)
+
+    def evaluate(self, arguments: Arguments, outputs: Set[str]) -> SweepResult:
+        """One sweep over the batch; `outputs` names the fields of the result to fill."""
+        a, steps = arguments, self._steps
+        batch, nodes = a.initial_state.shape[0], steps + 1
+        backward = not outputs.isdisjoint(BACKWARD_OUTPUTS)
+        extended = backward and (
+            not outputs.isdisjoint(EXTENDED_OUTPUTS)
+            or a.objective_cotangent is not None
+            or a.state_cotangent is not None
+        )
+        control_shape = (nodes if self._linear_control else steps, self._m)
+        shared = a.control.dim() == 2
+        control = self._input(a.control, control_shape if shared else (batch, *control_shape), "control")
+        initial_state = self._input(a.initial_state, (batch, self._n), "initial state")
+        final_time = self._input(a.final_time, (batch,), "final time")
+        parameters = self._input(self.theta(a.parameters), (batch, self._q), "parameters") if self._q else None
+        data, data_stride = None, 0
+        if a.data is not None:
+            data_shape = (nodes if self._linear_data else steps, self.model.equations.data_dim)
+            data_shared = a.data.dim() == 2
+            data = self._input(a.data, data_shape if data_shared else (batch, *data_shape), "data")
+            data_stride = 0 if data_shared else data_shape[0] * data_shape[1]
+        elif self.model.equations.data_dim:
+            raise ProblemError("the problem has data and the sweep was given none")
+        multipliers = self._input(a.multipliers, (batch, self._r), "multipliers")
+        penalties = self._input(a.penalties, (batch, self._r), "penalties")
+        objective_cotangent = self._input(a.objective_cotangent, (batch,), "objective cotangent")
+        state_cotangent = self._input(a.state_cotangent, (batch, nodes, self._n), "state cotangent")
+
+        def wanted(name: str, *shape: int) -> Tensor | None:
+            return torch.empty(shape, dtype=self.dtype) if name in outputs else None
+
+        result = SweepResult(
+            objective=wanted("objective", batch),
+            lagrangian=wanted("lagrangian", batch),
+            terminal=wanted("terminal", batch, self._r),
+            state=wanted("state", batch, nodes, self._n),
+            costate=wanted("costate", batch, nodes, self._n),
+            control_derivative=wanted("control_derivative", *a.control.shape),
+            initial_state_derivative=wanted("initial_state_derivative", batch, self._n),
+            parameter_derivative=wanted("parameter_derivative", batch, self._q),
+            final_time_derivative=wanted("final_time_derivative", batch),
+        )
+        self._sweeper(backward, backward and "state" in outputs, extended).run(
+            self._single,
+            steps,
+            batch,
+            0 if shared else control_shape[0] * self._m,
+            data_stride,
+            self.threads,
+            [
+                0 if tensor is None else tensor.data_ptr()
+                for tensor in (
+                    self._tau, control, initial_state, final_time, parameters, data, multipliers, penalties,
+                    objective_cotangent, state_cotangent,
+                    result.objective, result.lagrangian, result.terminal, result.state, result.costate,
+                    result.control_derivative, result.initial_state_derivative, result.parameter_derivative,
+                    result.final_time_derivative,
+                )
+            ],
+        )  # fmt: skip
+        return result
+
+    def hamiltonian(
+        self, time: Tensor, state: Tensor, costate: Tensor, control: Tensor, parameters: Tensor, data: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """H = L + p.f (P,), H_x (P, n) and H_u (P, m) at P points, one row a point."""
+        count = time.shape[0]
+        nd = self.model.equations.data_dim
+        inputs = (
+            self._input(time, (count,), "time"),
+            self._input(state, (count, self._n), "state"),
+            self._input(costate, (count, self._n), "costate"),
+            self._input(control, (count, self._m), "control"),
+            self._input(self.theta(parameters), (count, self._q), "parameters") if self._q else None,
+            self._input(data, (count, nd), "data") if nd else None,
+        )
+        outputs = (
+            torch.empty(count, dtype=self.dtype),
+            torch.empty(count, self._n, dtype=self.dtype),
+            torch.empty(count, self._m, dtype=self.dtype),
+        )
+        addresses = [0 if tensor is None else tensor.data_ptr() for tensor in (*inputs, *outputs)]
+        self.model.points.run(self._single, count, self.threads, addresses)
+        return outputs

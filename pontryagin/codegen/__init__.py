@@ -1,0 +1,1 @@
+"""Text and arrays out of graphs; no files, no processes."""

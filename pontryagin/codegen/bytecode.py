@@ -1,0 +1,40 @@
+"""Graphs as arrays: what the compiled core reads.
+
+A list of nodes in topological order, one row each: operation code, operands a, b, c (row numbers, -1 where absent) and
+the value of a constant. An input holds its group in a and its index in b.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pontryagin.graph import Node, schedule
+
+#: The order of the groups of inputs is the core's (Group in csrc/recorder/graph_model.hpp).
+GROUPS = {name: code for code, name in enumerate(("t", "x", "u", "theta", "d", "w", "m", "omega"))}
+
+Code = tuple[
+    NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64], NDArray[np.int32]
+]
+
+
+def flatten(outputs: Sequence[Node], operations: Mapping[str, int]) -> Code:
+    """(op, a, b, c, value, outputs) of everything that the outputs need; `operations` gives the code of each name."""
+    nodes = schedule(outputs)
+    row = {node: i for i, node in enumerate(nodes)}
+    op = np.empty(len(nodes), dtype=np.int32)
+    operands = np.full((3, len(nodes)), -1, dtype=np.int32)
+    value = np.zeros(len(nodes), dtype=np.float64)
+    for i, node in enumerate(nodes):
+        op[i] = operations[node.op]
+        if node.op == "constant":
+            value[i] = node.value
+        elif node.op == "input":
+            operands[0, i], operands[1, i] = GROUPS[node.group], node.index
+        else:
+            for k, argument in enumerate(node.args):
+                operands[k, i] = row[argument]
+    return op, operands[0], operands[1], operands[2], value, np.array([row[node] for node in outputs], dtype=np.int32)
