@@ -8,7 +8,7 @@ what `solve` takes as a guess and `sweep` as its control, as it is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from pontryagin.errors import ProblemError, unknown_name
 from pontryagin.time_grid import CONTROL_KINDS, TimeGrid
+
+Kind = Literal["constant", "linear"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +30,7 @@ class Control:
     """
 
     values: Tensor
-    kind: str
+    kind: Kind
     grid: TimeGrid
 
     def __post_init__(self) -> None:
@@ -52,7 +54,7 @@ class Control:
         weight = ((tau - nodes[k]) / (nodes[k + 1] - nodes[k])).unsqueeze(-1).to(self.values.dtype)
         return (1 - weight) * left + weight * self.values[..., k + 1, :]
 
-    def on(self, grid: TimeGrid, kind: str | None = None) -> Control:
+    def on(self, grid: TimeGrid, kind: Kind | None = None) -> Control:
         """The control on another grid, or of the other kind: read at the nodes (linear) or in mid-interval (constant).
 
         The same function of time where `grid` refines this one and the kind stays.

@@ -1,0 +1,98 @@
+"""What an installation can do and what it lacks, in sentences. Looks, changes nothing, and never fails."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterator
+
+#: Commands of C++ compilers, in the order in which they are tried; CXX of the environment goes first.
+COMPILERS = ("c++", "g++", "clang++")
+
+
+def examine() -> Iterator[str]:
+    """The lines that `pontryagin doctor` prints."""
+    for name, look in CHECKS.items():
+        try:
+            found = look()
+        except Exception as error:  # whatever is broken, the next line may still help
+            found = f"could not be examined ({type(error).__name__}: {error})"
+        yield f"{name:<16}{found}"
+
+
+def _version(package: str) -> Callable[[], str]:
+    def look() -> str:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return "not installed"
+
+    return look
+
+
+def _python() -> str:
+    return f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+
+
+def _processor() -> str:
+    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} logical cores"
+
+
+def _threads() -> str:
+    return f"{importlib.import_module('torch').get_num_threads()}, as torch says"
+
+
+def _interpreter() -> str:
+    try:
+        core = importlib.import_module("pontryagin._core")
+    except ImportError as error:
+        return f"missing: the compiled module does not load ({error}); reinstall the package. torch works without"
+    return f"works; instruction set {core.instruction_set()}, {core.lanes()} lanes"
+
+
+def _native() -> str:
+    return "not part of this version"
+
+
+def _compiler() -> str:
+    for command in filter(None, (os.environ.get("CXX"), *COMPILERS)):
+        try:
+            run = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            continue
+        return f"{command}: {run.stdout.splitlines()[0]}"
+    return f"none found (tried {', '.join(COMPILERS)}); nothing needs one yet"
+
+
+def _cuda() -> str:
+    torch = importlib.import_module("torch")
+    if torch.version.cuda is None:
+        return "no: this torch was built without CUDA; install a CUDA build of torch to use a GPU"
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        return f"yes, by torch {torch.version.cuda}: {names}; sweeps of CUDA tensors run on torch"
+    try:
+        torch.cuda.init()
+    except Exception as error:  # torch raises AssertionError or RuntimeError, with the reason as its text
+        return f"no: {str(error).splitlines()[0]}"
+    return "no: torch was built for it but finds no GPU"
+
+
+#: What is looked at, in the order of the printout.
+CHECKS: dict[str, Callable[[], str]] = {
+    "pontryagin": _version("pontryagin"),
+    "python": _python,
+    "torch": _version("torch"),
+    "numpy": _version("numpy"),
+    "rich": _version("rich"),
+    "matplotlib": _version("matplotlib"),
+    "processor": _processor,
+    "threads": _threads,
+    "interpreter": _interpreter,
+    "native": _native,
+    "compiler": _compiler,
+    "CUDA": _cuda,
+}

@@ -1,0 +1,102 @@
+"""The functions of a problem at many points at once: what a solution and its verification need beside sweeps.
+
+Independent of every backend: the functions are called as they were written, under torch.vmap, or one point after the
+other where vmap refuses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pontryagin.problem import Problem
+
+
+@dataclass(frozen=True)
+class Points:
+    """P points (t, x, u, theta, d), one a row."""
+
+    time: Tensor  # (P,)
+    state: Tensor  # (P, n)
+    control: Tensor  # (P, m)
+    parameters: Tensor  # (P, q)
+    data: Tensor  # (P, nd)
+
+    def __getitem__(self, rows: Tensor | slice) -> Points:
+        return Points(*(field[rows] for field in self.fields))
+
+    @property
+    def fields(self) -> tuple[Tensor, ...]:
+        return self.time, self.state, self.control, self.parameters, self.data
+
+
+@dataclass(frozen=True)
+class Hamiltonian:
+    """H = L + p.f and its derivatives at P points."""
+
+    value: Tensor  # (P,)
+    by_time: Tensor  # (P,) H_t
+    by_state: Tensor  # (P, n) H_x
+    by_control: Tensor  # (P, m) H_u
+
+
+@dataclass(frozen=True)
+class End:
+    """phi + nu.e at t1 and its derivatives in t1 and x(t1), for B problems."""
+
+    constraints: Tensor  # (B, r) e = (psi, gamma)
+    by_time: Tensor  # (B,) phi_t + nu.e_t
+    by_state: Tensor  # (B, n) phi_x + nu.e_x
+
+
+def dynamics(problem: Problem, points: Points) -> Tensor:
+    """f (P, n)."""
+    with torch.no_grad():
+        return _rows(problem.functions.dynamics, *points.fields)
+
+
+def hamiltonian(problem: Problem, points: Points, costate: Tensor) -> Hamiltonian:
+    """H, H_t, H_x and H_u for costates p (P, n)."""
+    wanted = [field.detach().clone().requires_grad_() for field in points.fields[:3]]
+    with torch.enable_grad():
+        value = hamiltonian_value(problem, Points(*wanted, *points.fields[3:]), costate)
+    by_time, by_state, by_control = _gradients(value.sum(), wanted)
+    return Hamiltonian(value.detach(), by_time, by_state, by_control)
+
+
+def hamiltonian_value(problem: Problem, points: Points, costate: Tensor) -> Tensor:
+    """H = L + p.f (P,) alone."""
+    functions = problem.functions
+    cost = _rows(functions.running_cost, *points.fields)
+    return cost + (costate * _rows(functions.dynamics, *points.fields)).sum(-1)
+
+
+def end(problem: Problem, time: Tensor, state: Tensor, parameters: Tensor, multipliers: Tensor) -> End:
+    """The terminal functions at t1 (B,), x (B, n) with multipliers nu (B, r)."""
+    functions = problem.functions
+    time, state = (value.detach().clone().requires_grad_() for value in (time, state))
+    with torch.enable_grad():
+        equality = _rows(functions.terminal_equality, time, state, parameters)
+        inequality = _rows(functions.terminal_inequality, time, state, parameters)
+        constraints = torch.cat((equality, inequality), -1)
+        total = _rows(functions.terminal_cost, time, state, parameters).sum() + (multipliers * constraints).sum()
+    by_time, by_state = _gradients(total, [time, state])
+    return End(constraints.detach(), by_time, by_state)
+
+
+def _gradients(total: Tensor, wanted: list[Tensor]) -> tuple[Tensor, ...]:
+    """Derivatives of a scalar, zero where it is not reached."""
+    if not total.requires_grad:
+        return tuple(torch.zeros_like(value) for value in wanted)
+    return torch.autograd.grad(total, wanted, allow_unused=True, materialize_grads=True)
+
+
+def _rows(function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+    """A function of one sample at every row of its arguments."""
+    try:
+        return torch.vmap(function)(*arguments)
+    except Exception:  # vmap refuses with many types; a mistake in the function itself is raised again below
+        return torch.stack([function(*sample) for sample in zip(*(a.unbind(0) for a in arguments), strict=True)])

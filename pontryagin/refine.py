@@ -1,0 +1,269 @@
+"""The search itself: random starts on the first grid, then finer grids until the answer stands still.
+
+On each grid the control of the one before is prolonged, which changes nothing about it as a function of time, and the
+multipliers are kept. Refinement ends when, for every problem whose solve is not lost,
+    change    of the objective against the grid before, relative
+    defect    of states and objective against the re-integration of the control by a method of order 5 on a grid four
+              times as fine, relative
+are below `accuracy`, or with LARGEST steps. A batch has one grid: the finest that any of its problems needs.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pontryagin.backend.select import make_backend
+from pontryagin.control import Control, Kind
+from pontryagin.guess import Start, random_starts
+from pontryagin.instances import Instances
+from pontryagin.optim import Callback, IterationInfo, MethodResult, MethodSettings, solve_first_order
+from pontryagin.progress import Progress
+from pontryagin.records import Level
+from pontryagin.status import Status
+from pontryagin.sweep import SweepBackend
+from pontryagin.time_grid import TimeGrid
+from pontryagin.verify import distance, relative
+
+#: Steps of the first grid where the caller names none.
+FIRST = 50
+
+#: No grid of a refinement has more steps.
+LARGEST = 1600
+
+#: Steps of the re-integration in one step of the grid.
+FINER = 4
+
+#: A violation of the terminal constraints (scaled) up to which a start counts as feasible.
+FEASIBLE = 1e-6
+
+#: Whose objective says nothing about the grid.
+LOST = (Status.NOT_FINITE, Status.INFEASIBLE)
+
+#: What a finer grid can improve: NaN too, which longer steps may have caused.
+HOPEFUL = (Status.CONVERGED, Status.STALLED, Status.NOT_FINITE)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to solve: the checked keywords of `solve`."""
+
+    method: str
+    kind: Kind
+    scheme: str
+    backend: str
+    tolerance: float
+    accuracy: float
+    max_iterations: int | None
+    threads: int | None
+    callback: Callback | None
+    progress: Progress | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer on one grid, and what led there."""
+
+    grid: TimeGrid
+    result: MethodResult
+    iterations: Tensor  # (B,) on all grids
+    history: tuple[IterationInfo, ...]
+    levels: tuple[Level, ...] = ()
+
+
+class Search:
+    """The search for B problems."""
+
+    def __init__(self, instances: Instances, options: Options) -> None:
+        self.instances, self.options = instances, options
+        self.clock = time.perf_counter()
+        self.seconds = {"backend": 0.0, "method": 0.0}
+
+    def run(self, start: Start, starts: int, seed: int, refine: bool) -> Found:
+        """Solve from each start, keep the best for each problem, and refine where asked. Ctrl-C keeps what there is."""
+        found = self._best_of(random_starts(start, self.instances, starts, seed), starts)
+        change = math.nan
+        try:
+            while True:
+                defect = self._defect(found) if refine else math.nan
+                found = self._noted(found, change, defect)
+                if not refine or self._done(found):
+                    return found
+                finer = self._from(found)
+                change = self._largest(relative(found.result.objective, finer.result.objective), finer)
+                found = finer
+        except KeyboardInterrupt:
+            status = [Status.INTERRUPTED] * self.instances.batch
+            return replace(found, result=replace(found.result, status=status))
+
+    def backend(self, grid: TimeGrid, scheme: str | None = None) -> SweepBackend:
+        """The backend on a grid; the same request gives the same object."""
+        options, began = self.options, time.perf_counter()
+        backend = make_backend(
+            self.instances.problem,
+            grid,
+            control_kind=options.kind,
+            scheme=scheme or options.scheme,
+            backend=options.backend,
+            dtype=self.instances.dtype,
+            device=self.instances.device,
+            threads=options.threads,
+        )
+        self.seconds["backend"] += time.perf_counter() - began
+        return backend
+
+    # -- one grid ----------------------------------------------------------------------------------------------------
+
+    def _best_of(self, start: Start, starts: int) -> Found:
+        """Solve from all starts in one batch, then keep one for each problem."""
+        batch = self.instances.batch
+        rows = torch.arange(batch, device=self.instances.device).repeat_interleave(starts)
+        instances = self.instances if starts == 1 else self.instances.pick(rows)
+        found = self._solve(instances, start, None)
+        return found if starts == 1 else _picked(found, best(found.result, batch, starts))
+
+    def _from(self, found: Found) -> Found:
+        """Solve on the grid of half the steps, from what was found."""
+        grid = found.grid.refine(2)
+        result = found.result
+        control = Control(result.control, self.options.kind, found.grid).on(grid)
+        return self._solve(
+            self.instances, Start(control, result.final_time, result.multipliers, result.penalties), found
+        )
+
+    def _solve(self, instances: Instances, start: Start, before: Found | None) -> Found:
+        options, problem, grid = self.options, instances.problem, start.control.grid
+        used = 0 if before is None else int(before.iterations.max())
+        history = () if before is None else before.history
+        if options.progress:
+            options.progress.grid(grid.steps, instances.batch)
+        backend, began = self.backend(grid), time.perf_counter()
+        result = solve_first_order(
+            backend,
+            problem.control_set,
+            grid.basis_mass(options.kind),
+            instances.arguments(start.control, start.final_time, start.multipliers, start.penalties),
+            t0=problem.t0,
+            final_time_bounds=None if problem.free_final_time is None else problem.free_final_time[1:],
+            equality_count=problem.equality_count,
+            method=options.method,
+            settings=MethodSettings(
+                tolerance=options.tolerance,
+                max_iterations=None if options.max_iterations is None else max(1, options.max_iterations - used),
+            ),
+            callback=self._told(history),
+        )
+        self.seconds["method"] += time.perf_counter() - began
+        shift = self._shift(history)
+        iterations = result.iterations if before is None else before.iterations + result.iterations
+        return Found(
+            grid, result, iterations, history + tuple(shift(row) for row in result.history),
+            () if before is None else before.levels,
+        )  # fmt: skip
+
+    def _shift(self, history: tuple[IterationInfo, ...]) -> Callable[[IterationInfo], IterationInfo]:
+        """Counts that go on from those of the grids before."""
+        if not history:
+            return lambda row: row
+        last = history[-1]
+        return lambda row: replace(
+            row,
+            iteration=row.iteration + last.iteration,
+            sweeps=row.sweeps + last.sweeps,
+            seconds=row.seconds + last.seconds,
+        )
+
+    def _told(self, history: tuple[IterationInfo, ...]) -> Callback:
+        """The callback of a method: the caller's and the progress, with counts over all grids."""
+        shift, options = self._shift(history), self.options
+
+        def told(row: IterationInfo) -> bool:
+            row = shift(row)
+            if options.progress:
+                options.progress.iteration(row)
+            return bool(options.callback and options.callback(row))
+
+        return told
+
+    # -- from grid to grid -------------------------------------------------------------------------------------------
+
+    def _defect(self, found: Found) -> float:
+        scheme = "tsitouras" if self.options.scheme == "dormand_prince" else "dormand_prince"
+        result, fine = found.result, found.grid.refine(FINER)
+        control = Control(result.control, self.options.kind, found.grid)
+        coarse, other = (
+            self.backend(c.grid, s).evaluate(
+                self.instances.arguments(c, result.final_time), {"state", "objective"}
+            )
+            for c, s in ((control, None), (control.on(fine), scheme))
+        )  # fmt: skip
+        assert coarse.state is not None and other.state is not None
+        assert coarse.objective is not None and other.objective is not None
+        states = distance(coarse.state, other.state[:, ::FINER])
+        return self._largest(torch.maximum(states, relative(coarse.objective, other.objective)), found)
+
+    def _largest(self, values: Tensor, found: Found) -> float:
+        """Over the problems that are not lost; infinite where all are, and for NaN."""
+        kept = [value for value, status in zip(values.tolist(), found.result.status, strict=True) if status not in LOST]
+        return max((math.inf if math.isnan(value) else value for value in kept), default=math.inf)
+
+    def _noted(self, found: Found, change: float, defect: float) -> Found:
+        before = sum(level.iterations for level in found.levels)
+        level = Level(found.grid.steps, int(found.iterations.max()) - before, change, defect)
+        return replace(found, levels=(*found.levels, level))
+
+    def _done(self, found: Found) -> bool:
+        status, level = found.result.status, found.levels[-1]
+        accurate = level.change < self.options.accuracy and level.defect < self.options.accuracy
+        limit = self.options.max_iterations
+        return (
+            accurate
+            or 2 * level.steps > LARGEST
+            or Status.INTERRUPTED in status
+            or not any(one in HOPEFUL for one in status)
+            or (limit is not None and int(found.iterations.max()) >= limit)
+        )
+
+
+def best(result: MethodResult, batch: int, starts: int) -> Tensor:
+    """Row of the best start for each problem (B,): solved before feasible before the rest, then the lowest objective.
+
+    Among starts that are not feasible the smallest violation counts.
+    """
+    solved = torch.tensor([status in (Status.CONVERGED, Status.STALLED) for status in result.status])
+    lost = torch.tensor([status is Status.NOT_FINITE for status in result.status])
+    violation = result.violation.double().cpu().nan_to_num(math.inf)
+    objective = result.objective.double().cpu().nan_to_num(math.inf)
+    feasible = (violation <= FEASIBLE) & ~lost
+    rows = []
+    for b in range(batch):
+        own = range(b * starts, (b + 1) * starts)
+        rows.append(
+            min(
+                own, key=lambda i: (not feasible[i], not solved[i], float((objective if feasible[i] else violation)[i]))
+            )
+        )
+    return torch.tensor(rows, device=result.objective.device)
+
+
+def _picked(found: Found, rows: Tensor) -> Found:
+    result = found.result
+    tensors = ("control", "final_time", "multipliers", "penalties", "iterations", "residual", "violation", "objective")
+    picked = {name: getattr(result, name)[rows] for name in tensors}
+    status = [result.status[i] for i in rows.tolist()]
+    return replace(found, result=replace(result, **picked, status=status), iterations=found.iterations[rows])
+
+
+def first_grid(steps: int | None, guess_grid: TimeGrid | None) -> TimeGrid:
+    """The grid to begin with: `steps` equal ones, or FIRST; with a warm start, half the steps of its grid, so that the
+    first refinement comes back to it."""
+    if steps is not None:
+        return TimeGrid.uniform(steps)
+    if guess_grid is not None and guess_grid.steps % 2 == 0 and FIRST < guess_grid.steps <= LARGEST:
+        return TimeGrid(guess_grid.nodes[::2])
+    return TimeGrid.uniform(FIRST)

@@ -1,0 +1,214 @@
+"""The public `solve`: a problem in, its optimal control with costates, multipliers and a status out."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pontryagin.answer import Answer
+from pontryagin.backend.select import BACKENDS
+from pontryagin.control import Control
+from pontryagin.errors import NotYetSupported, ProblemError, unknown_name
+from pontryagin.guess import read_guess
+from pontryagin.instances import Instances, read_instances
+from pontryagin.optim import METHODS, Callback
+from pontryagin.problem import Problem
+from pontryagin.progress import Progress
+from pontryagin.refine import Found, Options, Search, first_grid
+from pontryagin.solution import Solution
+from pontryagin.tableau import tableau_named
+from pontryagin.time_grid import CONTROL_KINDS
+
+#: What "auto" stands for.
+DEFAULT_METHOD = "lbfgs"
+
+#: Methods that are planned, and what each will be.
+PLANNED = {
+    "newton": "the second-order sweep",
+    "emsa": "pointwise minimisation of the augmented Hamiltonian",
+    "indirect": "multiple shooting of the boundary value problem in state and costate",
+}
+
+
+def solve(
+    problem: Problem,
+    *,
+    method: str = "auto",
+    steps: int | None = None,
+    control: str = "linear",
+    scheme: str = "rk4",
+    backend: str = "auto",
+    initial_state: Any = None,
+    parameters: Mapping[str, Any] | Tensor | None = None,
+    data: Any = None,
+    guess: Any = None,
+    starts: int = 1,
+    seed: int = 0,
+    tolerance: float = 1e-8,
+    accuracy: float = 1e-6,
+    max_iterations: int | None = None,
+    threads: int | None = None,
+    callback: Callback | None = None,
+    verbose: bool = False,
+) -> Solution:
+    """Minimise (or maximise) the objective of a problem over its controls, and its final time where that is free.
+
+    method: "lbfgs" (projected L-BFGS; "auto" means this) or "gradient" (projected gradient).
+    steps: of an even time grid; None refines one, from 50 to at most 1600 steps, until `accuracy` holds.
+    control: "linear" between the nodes, or "constant" on each step. scheme: the Runge-Kutta method, a name.
+    backend: "auto", "torch" or "interpreter"; the solution says which was taken and why.
+    initial_state (n,) or (B, n), parameters (a dictionary of names, (q,) or (B, q)) and data ((K, nd) or (B, K, nd))
+        replace those of the problem. A batch axis in any of them makes a batch; without one the answer has none.
+    guess: a number, (m,), (K, m), (B, K, m), a function of time, a Control, or a Solution as a warm start.
+    starts: so many starts in one batch, the guess and random controls drawn with `seed`; the best feasible one is kept.
+    tolerance: of the scaled optimality residual and of the terminal constraints, in the largest norm.
+    accuracy: relative, of objective and state against finer grids; used where steps is None, and by verify().
+    max_iterations: of each problem, over all grids. threads: of a compiled backend; None is torch's number.
+    callback: called with an IterationInfo after each iteration; True stops. verbose: a table on standard error.
+
+    Ctrl-C hands back the best answer so far, with Status.INTERRUPTED. Whether a solve worked is told by the status of
+    the solution, never by an exception. ProblemError for what is given wrongly; NotYetSupported for a problem with
+    path, state or integral constraints, free initial components or optimised parameters; CaptureError and BackendError
+    where the backend asked for cannot take the problem.
+    """
+    began = time.perf_counter()
+    _check_problem(problem)
+    progress = Progress() if verbose else None
+    options = Options(
+        method=_method(method),
+        kind=_one_of("control", control, CONTROL_KINDS),
+        scheme=tableau_named(scheme).name,
+        backend=_one_of("backend", backend, BACKENDS),
+        tolerance=_positive("tolerance", tolerance),
+        accuracy=_positive("accuracy", accuracy),
+        max_iterations=_whole("max_iterations", max_iterations, optional=True),
+        threads=_whole("threads", threads, optional=True),
+        callback=_callback(callback),
+        progress=progress,
+    )
+    steps, starts = _whole("steps", steps, optional=True), _whole("starts", starts)
+    instances = read_instances(problem, initial_state, parameters, data)
+    warm = guess.control.grid if isinstance(guess, Answer) else None
+    start = read_guess(guess, instances, options.kind, first_grid(steps, warm))
+
+    search = Search(instances, options)
+    with progress or contextlib.nullcontext():
+        found = search.run(start, starts or 1, _seed(seed), refine=steps is None)
+    return _solution(instances, options, search, found, began)
+
+
+def _solution(instances: Instances, options: Options, search: Search, found: Found, began: float) -> Solution:
+    """One last sweep with the multipliers found: states, costates, gradient, and H at the nodes."""
+    problem, result, grid = instances.problem, found.result, found.grid
+    backend, sweep_began = search.backend(grid), time.perf_counter()
+    control = Control(result.control, options.kind, grid)
+    arguments = instances.arguments(control, result.final_time, result.multipliers)
+    swept = backend.evaluate(arguments, {"objective", "state", "costate", "control_derivative"})
+    assert swept.objective is not None and swept.state is not None and swept.costate is not None
+    assert swept.control_derivative is not None
+    times = grid.times(problem.t0, result.final_time)
+    mass = grid.basis_mass(options.kind).to(swept.state)[:, None] * (result.final_time - problem.t0)[:, None, None]
+    hamiltonian, _, _ = backend.hamiltonian(
+        times.to(swept.state).flatten(),
+        swept.state.flatten(0, 1),
+        swept.costate.flatten(0, 1),
+        _at_nodes(control.values, grid.steps).flatten(0, 1),
+        instances.parameters.repeat_interleave(grid.steps + 1, 0),
+        None if arguments.data is None else _node_data(arguments.data, grid.steps, instances.batch),
+    )
+    now = time.perf_counter()
+    solution = Solution(
+        problem=problem,
+        name=problem.name,
+        maximize=problem.maximize,
+        control_set=problem.control_set,
+        time=times,
+        state=swept.state,
+        costate=swept.costate,
+        control=control,
+        objective=-swept.objective if problem.maximize else swept.objective,
+        hamiltonian=hamiltonian.reshape(instances.batch, -1),
+        control_gradient=swept.control_derivative / mass,
+        multipliers=result.multipliers,
+        penalties=result.penalties,
+        parameters=instances.parameters,
+        data=instances.data,
+        status=result.status,
+        iterations=found.iterations,
+        residual=result.residual,
+        violation=result.violation,
+        method=options.method,
+        scheme=options.scheme,
+        backend=backend.name,
+        backend_reason=getattr(backend, "reason", ""),
+        accuracy=options.accuracy,
+        timings={**search.seconds, "last sweep": now - sweep_began, "total": now - began},
+        history=list(found.history),
+        levels=list(found.levels),
+    )
+    return solution[0] if instances.single else solution
+
+
+def _at_nodes(values: Tensor, steps: int) -> Tensor:
+    """(..., N+1, k) from rows on nodes, or on steps: then the last row stands at t1 too."""
+    return values if values.shape[-2] == steps + 1 else torch.cat((values, values[..., -1:, :]), -2)
+
+
+def _node_data(data: Tensor, steps: int, batch: int) -> Tensor:
+    """(B (N+1), nd)."""
+    return _at_nodes(data, steps).expand(batch, -1, -1).flatten(0, 1)
+
+
+# -- checks of the keywords ------------------------------------------------------------------------------------------
+
+
+def _check_problem(problem: Any) -> None:
+    if not isinstance(problem, Problem):
+        raise ProblemError(f"the problem is a {type(problem).__name__}; give a pontryagin.Problem")
+    problem.require_solvable_by_first_order()
+
+
+def _method(name: Any) -> str:
+    if name in PLANNED:
+        raise NotYetSupported(
+            f'method "{name}" ({PLANNED[name]}) is not part of this version; use {" or ".join(METHODS)}, or "auto"'
+        )
+    return DEFAULT_METHOD if name == "auto" else _one_of("method", name, ("auto", *METHODS))
+
+
+def _one_of(what: str, given: Any, known: Any) -> Any:
+    if not isinstance(given, str) or given not in known:
+        raise unknown_name(what, given, known)
+    return given
+
+
+def _positive(what: str, given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not (math.isfinite(given) and given > 0):
+        raise ProblemError(f"{what} is {given!r}; give a positive number, for instance 1e-8")
+    return float(given)
+
+
+def _whole(what: str, given: Any, optional: bool = False) -> Any:
+    if optional and given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise ProblemError(f"{what} is {given!r}; give a whole number from 1{', or None' if optional else ''}")
+    return given
+
+
+def _seed(given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise ProblemError(f"seed is {given!r}; give a whole number")
+    return given
+
+
+def _callback(given: Any) -> Callback | None:
+    if given is not None and not callable(given):
+        raise ProblemError(f"callback is a {type(given).__name__}; give a function of one IterationInfo")
+    return given  # type: ignore[no-any-return]
