@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m benchmarks [NAME]` from the repository. Each asserts its answers before it times them."""

@@ -1,0 +1,52 @@
+"""What the numbers were measured on: processor, compiler and versions, and no names of people or machines."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("pontryagin", "torch", "numpy", "jax", "casadi")
+
+
+def describe() -> dict[str, object]:
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "compiler": _or_none(lambda: _first_line([os.environ.get("CXX", "c++"), "--version"])),
+        "commit": _or_none(lambda: _first_line(["git", "describe", "--always", "--dirty"])),
+        "packages": {name: found for name in PACKAGES if (found := _or_none(lambda name=name: version(name)))},
+    }
+
+
+def use_one_core() -> None:
+    """Keep this process on one core, so that one thread is one thread for every package."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return platform.processor()
+    fields = dict(line.split(":", 1) for line in info.read_text().split("\n\n")[0].splitlines() if ":" in line)
+    fields = {key.strip(): value.strip() for key, value in fields.items()}
+    wide = [name for name in ("avx2", "fma", "avx512f") if name in fields.get("flags", "").split()]
+    family = f"family {fields.get('cpu family')} model {fields.get('model')}"
+    return f"{fields.get('model name', platform.processor())} ({family}; {' '.join(wide)})"
+
+
+def _first_line(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+
+
+def _or_none(read: Callable[[], str]) -> str | None:
+    try:
+        return read()
+    except (OSError, subprocess.CalledProcessError, PackageNotFoundError, IndexError):
+        return None
