@@ -15,8 +15,8 @@ They see sweeps, a control set and the mass of the control's basis functions; ne
                        final_time (B,) the guess, or the value where it is fixed; multipliers and penalties (B, r) are a
                        warm start, None means a fresh one; both cotangents must be None
     t0                 float, start of the horizon
-    final_time_bounds  None where final_time is fixed, else (low, high); low at or below t0 means no lower bound,
-                       t1 > t0 always holds
+    final_time_bounds  None where final_time is fixed, else (low, high); a low not after t0 becomes t0 plus a
+                       thousandth of the shortest guess, so that t1 > t0 always holds
     equality_count     the first so many terminal constraints are equalities, the rest inequalities <= 0
     method             a name in METHODS: "gradient" or "lbfgs"
     settings           MethodSettings(tolerance=1e-8, max_iterations=None, step_rule="barzilai_borwein", ...)

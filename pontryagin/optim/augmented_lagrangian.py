@@ -76,7 +76,7 @@ class Multipliers:
         settings = self.settings
         largest = settings.largest_multiplier * self.sigma.unsqueeze(1) / self.scale
         omega = self.omega(lagrangian, point).clamp(-largest, largest)
-        stuck = due & (violation > settings.violation_drop * self.last)
+        stuck = due & (violation > (settings.violation_drop * self.last).clamp(min=settings.tolerance))
         raised = (lagrangian.rho * settings.penalty_growth).minimum(self.first_penalty * settings.largest_penalty)
         lagrangian.nu = torch.where(due.unsqueeze(1), omega, lagrangian.nu)
         lagrangian.rho = torch.where(stuck.unsqueeze(1), raised, lagrangian.rho)

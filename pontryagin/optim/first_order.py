@@ -46,7 +46,8 @@ METHODS: dict[str, Method] = {
     "lbfgs": Method("projected limited-memory quasi-Newton", LbfgsRule, 3_000),
 }
 
-ROUNDED_RESIDUAL = 1e-6  # rounding of J excuses no larger residual than this
+ROUNDED_RESIDUAL = {torch.float64: 1e-6, torch.float32: 1e-3}  # rounding of J excuses no larger residual than this
+QUIET = 20  # steps in a row that promise less than the rounding of J, before they count as failed searches
 PATIENCE = 2  # line searches in a row that may fail before an inner problem counts as stalled
 
 
@@ -70,6 +71,7 @@ def solve_first_order(
     if method not in METHODS:
         raise unknown_name("first-order method", method, METHODS)
     settings = settings or MethodSettings()
+    settings = replace(settings, tolerance=max(settings.tolerance, 128 * torch.finfo(backend.dtype).eps))
     step_rule = settings.step_rule if method == "gradient" else "none"
     counting = CountingBackend(backend)
     like = torch.empty(0, dtype=backend.dtype, device=backend.device)
@@ -116,6 +118,7 @@ class _Solve:
         self.point = point = first.point
         self.rule: Rule = method.rule(first.variables, settings, first.theta)
         self.limit = settings.max_iterations or method.max_iterations
+        self.rounded_residual = ROUNDED_RESIDUAL[point.z.dtype]
         self.patience = PATIENCE * (4 if first.lagrangian.constrained else 1)
 
         self.fixed = step_rule == "fixed"
@@ -125,6 +128,7 @@ class _Solve:
         self.rows = torch.arange(point.z.shape[0], device=point.z.device)  # numbers of the groups still running
         self.idle = torch.zeros_like(self.rows)  # line searches in a row that failed
         self.rounded = self.idle > 0  # a search failed that promised less than the rounding of J
+        self.quiet = torch.zeros_like(self.rows)  # steps in a row that promised less than the rounding of J
         self.infeasible = self.idle > 0
         self.step = torch.zeros_like(point.value)
         self.trouble = True  # a group may have to end for another reason than convergence
@@ -153,6 +157,7 @@ class _Solve:
         self.rule.restart(raised.nonzero().squeeze(1))
         self.point = self.point.put(rows, self.lagrangian.select(rows).evaluate(self.point.z[rows]))
         self.window[rows] = self.point.value[rows].unsqueeze(1)
+        self.quiet = self.quiet.masked_fill(due, 0)
         self.rounded = self.rounded & ~due
         self._measure()
 
@@ -162,11 +167,13 @@ class _Solve:
         if not (self.trouble or at_limit or bool(self.converged.any())):
             return
         self.trouble = False
+        blocked = self.idle >= self.patience
+        far = self.violation > self.settings.tolerance**0.5
         verdicts = {
             Status.CONVERGED: self.converged,
             Status.NOT_FINITE: ~self.residual.isfinite(),  # a bad start: no such trial is accepted
-            Status.INFEASIBLE: self.infeasible,
-            Status.STALLED: self.idle >= self.patience,
+            Status.INFEASIBLE: self.infeasible | (blocked & far),
+            Status.STALLED: blocked,
             Status.MAX_ITERATIONS: torch.full_like(self.converged, at_limit),
         }
         running = ~torch.stack(list(verdicts.values())).any(0)
@@ -193,8 +200,11 @@ class _Solve:
             self.best = self.best.merge(new.value < self.best.value, new)
         self.iteration += 1
         self.multipliers.count += 1
+        hopeless = -slope <= self.noise
+        self.quiet = torch.where(hopeless, self.quiet + 1, 0)
+        moved = moved & (self.quiet < QUIET)
         self.idle = torch.where(moved, 0, self.idle + 1)
-        self.rounded = ~moved & (-slope <= self.noise) & (self.residual <= ROUNDED_RESIDUAL)
+        self.rounded = ~moved & hopeless & (self.residual <= self.rounded_residual)
         if not bool(moved.all()):
             self.trouble = True
             self.rule.restart((~moved).nonzero().squeeze(1))
@@ -253,6 +263,7 @@ class _Solve:
         self.multipliers.select(rows)
         self.lagrangian = self.lagrangian.select(rows)
         self.window, self.idle, self.step = self.window[rows], self.idle[rows], self.step[rows]
+        self.quiet = self.quiet[rows]
         self.rounded, self.infeasible = self.rounded[rows], self.infeasible[rows]
         self.best = None if self.best is None else self.best.select(rows)
         # Together and last: whoever interrupts finds the points of the numbers.

@@ -77,9 +77,10 @@ class Ledger:
         variables, start = self.lagrangian.variables, self.lagrangian.start
         batch, groups = start.batch, self.z.shape[0]
         each = batch // groups
+        control, final_time = variables.answer(self.z)
         return MethodResult(
-            control=variables.control(self.z),
-            final_time=variables.final_time(self.z) if variables.times else start.final_time,
+            control=control,
+            final_time=start.final_time if final_time is None else final_time,
             multipliers=self.omega.reshape(batch, -1),
             penalties=self.rho.reshape(batch, -1),
             status=[status for status in self.status for _ in range(each)],

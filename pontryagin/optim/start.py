@@ -43,6 +43,8 @@ def begin(
     """Scale and sweep once or twice. `step` is a given first eta, in the units of the caller; None finds one."""
     check(start, control_set, mass, t0, final_time_bounds)
     shared = start.control.dim() == 2
+    if final_time_bounds is not None and final_time_bounds[0] <= t0:  # nothing can be learnt from a horizon of zero
+        final_time_bounds = (t0 + float((start.final_time - t0).min()) / 1000, final_time_bounds[1])
     variables = Variables.of(
         control_set,
         mass,

@@ -99,6 +99,19 @@ class Variables:
         """z (G, n) -> t1 (B,), only where it is free."""
         return (z[:, -self.times :].exp() + self.t0).clamp(*self.time_bounds).flatten()
 
+    def answer(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
+        """control(z) and final_time(z), None where it is fixed; what lies on a bound is that bound, to the bit."""
+        u, n = self.control(z), self.weight.shape[0]
+        if self.value_bounds is not None:
+            low, high = self.value_bounds
+            flat = torch.where(z[:, :n] <= self.low[:n], low, u.reshape(-1, n))
+            u = torch.where(z[:, :n] >= self.high[:n], high, flat).view(u.shape)
+        if not self.times:
+            return u, None
+        t1, s = self.final_time(z).view(-1, self.times), z[:, n:]
+        t1 = torch.where(s <= self.low[n:], self.time_bounds[0], t1)
+        return u, torch.where(s >= self.high[n:], self.time_bounds[1], t1).flatten()
+
     def gradient(self, control_derivative: Tensor, time_derivative: Tensor | None, final_time: Tensor) -> Tensor:
         """Plain derivatives in u, like the control, and in t1 (B,) -> derivative in z (G, n)."""
         g = control_derivative.reshape(-1, self.weight.shape[0]) * self.weight
