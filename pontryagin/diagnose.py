@@ -34,9 +34,8 @@ def is_finite(result: SweepResult) -> bool:
     values = (
         result.objective,
         None if result.state is None else result.state[:, -1],
-        None if result.costate is None else result.costate[:, 0],
+        result.initial_state_derivative if result.costate is None else result.costate[:, 0],
         result.control_derivative,
-        result.initial_state_derivative,
         result.parameter_derivative,
         result.final_time_derivative,
     )
@@ -142,15 +141,16 @@ def _first_place(sweep: TorchSweep, arguments: Arguments) -> str | None:
 
 def _first_derivative(sweep: TorchSweep, arguments: Arguments, steps: list[list[Stage]], x: Tensor) -> str | None:
     """The same for the derivatives, which are computed backward."""
-    point = [value.detach().requires_grad_() for value in (arguments.final_time, x, arguments.parameters)]
+    end = (arguments.final_time.detach(), x.detach(), arguments.parameters.detach())
+    point = tuple(value.clone().requires_grad_() for value in end)
     with torch.enable_grad():
         values = sweep._terminal_at(*point)
     for name, value in zip(("terminal_cost", "a terminal constraint"), values, strict=True):
-        for letter, gradient in zip(("t", "x", "theta"), _derivatives(value, tuple(point)), strict=True):
+        for letter, gradient in zip(("t", "x", "theta"), _derivatives(value, point), strict=True):
             if not bool(gradient.isfinite().all()):
                 return (
                     f"the derivative of {name} in {letter} is {_show(gradient[0])} "
-                    f"at t = {float(point[0]):.6g}, where x = {_show(x[0])}"
+                    f"at t = {float(end[0]):.6g}, where x = {_show(x[0])}"
                 )
     for k in reversed(range(len(steps))):
         for i in reversed(range(len(steps[k]))):

@@ -40,8 +40,6 @@ FIELDS = {
     "final_time_gradient": "final_time_derivative",
 }
 
-_PLAIN = (Tensor, torch.nn.Parameter)
-
 #: Prepared calls kept per problem: one for each combination of shapes, types and options.
 KEPT = 64
 
@@ -124,6 +122,11 @@ def _sweep(
     outputs: Iterable[str] | None,
     threads: int | None,
 ) -> Sweep:
+    if torch._C._are_functorch_transforms_active():
+        raise NotYetSupported(
+            "a sweep cannot be called under transforms of torch.func: differentiate it by backward() or "
+            "torch.autograd.grad, and give a batch as it is, without vmap"
+        )
     given = (u, initial_state, parameters, data, final_time, multipliers)
     wanted = None if outputs is None else _names(outputs)
     options = (control, scheme, backend, wanted, torch.get_num_threads() if threads is None else threads)
@@ -147,7 +150,7 @@ def _key(options: tuple[Any, ...], given: tuple[Any, ...]) -> tuple[Any, ...]:
         if value is None:
             key.append(())
         elif isinstance(value, Tensor):
-            key.append((value.shape, value.dtype, value.device))
+            key.append((value.shape, value.dtype, value.device, value.requires_grad, type(value)))
         else:
             raise TypeError
     return tuple(key)
@@ -184,37 +187,25 @@ class _Prepared:
         d = self.data if data is None else self._on_grid(data)
         multipliers = None if nu is None else self._rows(nu, 1)
         arguments = Arguments(control, initial_state, final_time, parameters, d, multipliers)
-        if self._is_plain(u, x0, theta, t1, nu):
-            result = self.call.evaluate(arguments)
-        else:
-            result = self._through_operator(arguments)
+        result = self.call.evaluate(arguments) if self._is_plain() else self._through_operator(arguments)
         return self._answer(result, arguments, given_time=t1 is not None)
 
     def _rows(self, value: Tensor, axes: int) -> Tensor:
         """One row for each problem of an argument that has so many axes by itself."""
         if self.layout.single:
             return value.unsqueeze(0)
-        own = value.shape[value.dim() - axes :]
-        return (
-            value
-            if value.shape[: value.dim() - axes] == (self.layout.batch,)
-            else value.expand(self.layout.batch, *own)
-        )
+        lead = value.dim() - axes
+        batch = (self.layout.batch,)
+        return value if value.shape[:lead] == batch else value.expand(batch + value.shape[lead:])
 
-    def _is_plain(self, *given: Any) -> bool:
+    def _is_plain(self) -> bool:
         """Whether numbers are all that is at stake: no gradient and no tracing."""
-        if torch._C._are_functorch_transforms_active():
-            raise NotYetSupported(
-                "a sweep cannot be called under transforms of torch.func: differentiate it by backward() or "
-                "torch.autograd.grad, and give a batch as it is, without vmap"
-            )
-        grad = torch.is_grad_enabled()
-        for value in given:
-            if value is not None and (type(value) not in _PLAIN or (grad and value.requires_grad)):
-                return False
-        if grad and self.closes_over_parameters and any(p.requires_grad for p in self.call.backend.implicit_parameters):
+        if torch.is_grad_enabled() and (
+            self.layout.differentiable
+            or (self.closes_over_parameters and any(p.requires_grad for p in self.call.backend.implicit_parameters))
+        ):
             return False
-        return not torch._C._len_torch_dispatch_stack()
+        return self.layout.plain and not torch._C._len_torch_dispatch_stack()
 
     def _through_operator(self, a: Arguments) -> SweepResult:
         implicit = list(self.call.backend.implicit_parameters)

@@ -30,6 +30,8 @@ class Layout:
     batch: int
     single: bool  # no argument has a batch axis, and the answer has none
     shared: bool  # one u for all problems of the batch
+    plain: bool  # no tensor is of a subclass that wants to see what is done with it
+    differentiable: bool  # some tensor requires grad
 
 
 def read_control(u: Any, kind: Any) -> tuple[Any, ControlKind, TimeGrid | None]:
@@ -40,6 +42,8 @@ def read_control(u: Any, kind: Any) -> tuple[Any, ControlKind, TimeGrid | None]:
         if kind not in (None, u.kind):
             raise ProblemError(f'u is a {u.kind} control, but control="{kind}" was said; leave control out')
         return u.values, u.kind, u.grid
+    if u is None:
+        raise ProblemError("u is missing; give the control, (K, m) or (B, K, m)")
     if kind is None:
         raise ProblemError(
             'say how u is meant: control="constant" for one row per interval, or "linear" for one row per node'
@@ -61,6 +65,10 @@ def read_arguments(problem: Problem, given: tuple[Any, ...]) -> tuple[Any, ...]:
     if own_data is not None:
         data = own_data.values
 
+    for name, value in (("data", data), ("multipliers", multipliers)):
+        if isinstance(value, Tensor) and value.requires_grad:
+            raise NotYetSupported(f"{name} requires grad, but a sweep has no derivative in it; give {name}.detach()")
+
     named = dict(zip(AXES, (u, initial_state, parameters, data, final_time, multipliers), strict=True))
     leader, like = _leader(problem, named)
     tensors = {name: None if value is None else _tensor(name, value, leader, like) for name, value in named.items()}
@@ -73,11 +81,8 @@ def read_arguments(problem: Problem, given: tuple[Any, ...]) -> tuple[Any, ...]:
         "multipliers": (problem.equality_count + problem.inequality_count,),
     }
     for name, value in tensors.items():
-        if value is None:
-            continue
-        _require_shape(name, value, shapes[name])
-        if name in ("data", "multipliers") and value.requires_grad:
-            raise NotYetSupported(f"{name} requires grad, but a sweep has no derivative in it; give {name}.detach()")
+        if value is not None:
+            _require_shape(name, value, shapes[name])
     return tuple(own_data if name == "data" and own_data is not None else value for name, value in tensors.items())
 
 
@@ -97,7 +102,15 @@ def layout_of(problem: Problem, given: tuple[Any, ...]) -> Layout:
         raise ProblemError(
             f"batches differ: {told}; give one size, or leave the batch axis out where all share a value"
         )
-    return Layout(u.detach().new_empty(0), batch, single=not sizes, shared=bool(sizes) and u.dim() == 2)
+    tensors = [value for value in given if isinstance(value, Tensor)]
+    return Layout(
+        like=u.detach().new_empty(0),
+        batch=batch,
+        single=not sizes,
+        shared=bool(sizes) and u.dim() == 2,
+        plain=all(type(value) in (Tensor, torch.nn.Parameter) for value in tensors),
+        differentiable=any(value.requires_grad for value in tensors),
+    )
 
 
 def as_tensor(value: Tensor | Data | None) -> Tensor | None:

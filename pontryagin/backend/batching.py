@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from pontryagin.errors import ProblemError
@@ -87,18 +87,18 @@ def parameters_in(calls: Sequence[Call]) -> tuple[nn.Parameter, ...]:
     return tuple(seen.found.values())
 
 
-class _ParametersSeen(TorchDispatchMode):
+class _ParametersSeen(TorchFunctionMode):
     """Collects the nn.Parameters that operations take while it is active, each once."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.found: dict[int, nn.Parameter] = {}
 
     def see(self, value: object) -> None:
         if isinstance(value, nn.Parameter):
             self.found[id(value)] = value
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for value in tree_leaves((args, kwargs)):
             self.see(value)
         return func(*args, **(kwargs or {}))
