@@ -80,7 +80,12 @@ def read_instances(
     Raises ProblemError for shapes that do not fit, batches of different sizes or none, and wrong devices.
     """
     x0 = _initial_state(problem, initial_state)
-    theta = problem.theta.vector(parameters).detach().to(x0.dtype)
+    theta = problem.theta.vector(parameters).to(x0.dtype)
+    if theta.requires_grad:
+        raise ProblemError(
+            "parameters require grad, but a solve has no derivative in them yet: give parameters.detach() here, and the "
+            "tensor itself to pontryagin.sweep"
+        )
     exogenous = _data(problem, data)
     sizes = {"initial_state": x0.shape[0] if x0.dim() == 2 else None,
              "parameters": theta.shape[0] if theta.dim() == 2 else None,

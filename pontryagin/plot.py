@@ -21,6 +21,9 @@ POINTS = 600
 #: Colours that stay apart in print and for colour-blind readers (Okabe & Ito).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
+#: Of the components after the colours have run out.
+DASHES = ("-", "--", ":", "-.")
+
 
 def plot(answer: Answer, path: str | PathLike[str] | None = None) -> Any:
     """A matplotlib figure; written to `path` where given. Of a batch, the first few problems, drawn over each other.
@@ -69,7 +72,8 @@ def _draw(axes: Any, answer: Answer, labelled: bool, alpha: float) -> None:
 def _curves(axis: Any, t: Tensor, values: Tensor, name: str, labelled: bool, style: dict[str, Any]) -> None:
     for j, column in enumerate(values.detach().cpu().T):
         label = f"${name}_{{{j}}}$" if "_" not in name else f"${name[:-1]}{{{name[-1]}_{j}}}$"
-        axis.plot(t.cpu(), column, color=COLOURS[j % len(COLOURS)], label=label if labelled else None, **style)
+        look = {"color": COLOURS[j % len(COLOURS)], "linestyle": DASHES[j // len(COLOURS) % len(DASHES)]}
+        axis.plot(t.cpu(), column, label=label if labelled else None, **look, **style)
 
 
 def _finish(axes: Any, answer: Answer) -> None:

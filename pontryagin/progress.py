@@ -41,6 +41,8 @@ class Progress:
         if self.live:
             self.live.update(self._table(), refresh=True)
             self.live.stop()
+            if not self.console.is_terminal:
+                self.console.line()  # rich ends the last line itself on terminals only
         if self.bar:
             self._complete()
             self.bar.stop()

@@ -271,6 +271,15 @@ def test_batches_of_different_sizes_are_refused():
         solve(problem, initial_state=[[1.0], [2.0]], parameters=torch.ones(3, 1).double())
 
 
+def test_gradients_are_not_dropped_in_silence():
+    problem = regulator(dynamics=lambda t, x, u, theta: theta * u, parameters={"gain": 1.0})
+    gain = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(ProblemError, match="parameters require grad"):
+        solve(problem, parameters={"gain": gain})
+    with pytest.raises(ProblemError, match="initial_state requires grad"):
+        solve(problem, initial_state=gain)
+
+
 def test_data_of_another_width_are_refused():
     problem = regulator(dynamics=lambda t, x, u, d: u + d, data=[[0.0], [0.0]])
     with pytest.raises(ProblemError, match="data have 2 components; regulator was declared with 1"):
