@@ -300,7 +300,7 @@ def _initial_cost(problem: Problem, initial_state: Tensor, theta: Tensor) -> tup
     if not bool(finite.all()):
         i = int((~finite).nonzero()[0])
         raise NonFiniteError(
-            f"initial_cost is {float(copy[i]):g} and its derivative {by_state[i].tolist()} for problem {i}, "
+            f"initial_cost is {copy[i].item():g} and its derivative {by_state[i].tolist()} for problem {i}, "
             f"where x = {initial_state[i].tolist()}; look at that formula there"
         )
     return cost(initial_state, theta), by_state, by_theta

@@ -59,11 +59,10 @@ def choose_batching(calls: Sequence[Call]) -> tuple[Batching, str]:
         try:
             batched([call.function], "vmap")(*[value.expand(2, *value.shape) for value in call.point])
         except Exception as refusal:  # of many types
-            first, second = (call.function(*call.point) for _ in range(2))
-            if not torch.equal(first.nan_to_num(), second.nan_to_num()):
+            if "random operation" in str(refusal):
                 raise ProblemError(
-                    f"{call.name} returns different values for the same arguments; remove what is random, "
-                    "or draw it once outside the function"
+                    f"{call.name} draws random numbers, so that no two sweeps would see the same function; "
+                    "draw them once outside of it"
                 ) from refusal
             words = str(refusal).strip().split("\n")[0].split(". ")[0].rstrip(".")
             return "loop", f"Samples are evaluated one by one because torch.vmap refuses {call.name}: {words}."

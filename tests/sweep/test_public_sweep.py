@@ -313,7 +313,7 @@ def test_random_functions_are_refused() -> None:
     problem = Problem(
         dynamics=noisy, running_cost=lambda t, x, u: u[0] ** 2, initial_state=[0.0], horizon=(0.0, 1.0), control_dim=1
     )
-    with pytest.raises(PontryaginError, match=r"random|different values"):
+    with pytest.raises(PontryaginError, match="dynamics draws random numbers"):
         sweep(problem, controls(problem), control="constant", backend="torch")
 
 
