@@ -1,0 +1,50 @@
+"""Optimal control by Pontryagin's principle: PyTorch functions in, compiled state/costate sweeps, solutions with costates.
+
+minimise J = phi(t1, x(t1)) + int L(t, x, u) dt   subject to   x' = f(t, x, u),  u in U,  psi(t1, x(t1)) = 0
+"""
+
+from pontryagin import problems
+from pontryagin.control import Control
+from pontryagin.control_set import ControlSet
+from pontryagin.data import Data
+from pontryagin.errors import (
+    BackendError,
+    CaptureError,
+    NonFiniteError,
+    NotYetSupported,
+    PontryaginError,
+    ProblemError,
+)
+from pontryagin.evaluate import Sweep, sweep
+from pontryagin.parameters import Parameter
+from pontryagin.problem import Problem
+from pontryagin.records import Report
+from pontryagin.solution import Solution
+from pontryagin.solve import solve
+from pontryagin.status import Status
+from pontryagin.time_grid import TimeGrid
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackendError",
+    "CaptureError",
+    "Control",
+    "ControlSet",
+    "Data",
+    "NonFiniteError",
+    "NotYetSupported",
+    "Parameter",
+    "PontryaginError",
+    "Problem",
+    "ProblemError",
+    "Report",
+    "Solution",
+    "Status",
+    "Sweep",
+    "TimeGrid",
+    "__version__",
+    "problems",
+    "solve",
+    "sweep",
+]

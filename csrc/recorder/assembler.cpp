@@ -38,9 +38,9 @@ class Assembler {
   }
 
   Program run() {
-    reach();
+    reach(false);
     fuse();
-    reach();
+    reach(true);
     pair_sines();
     mark_roots();
     count_reads();
@@ -75,10 +75,11 @@ class Assembler {
   }
 
   // Marks what the outputs need and counts uses. Operands have smaller ids than their users.
-  void reach() {
+  void reach(bool with_aside) {
     std::fill(reached_.begin(), reached_.end(), 0);
     std::fill(uses_.begin(), uses_.end(), 0);
     for (const Output& output : outputs_) {
+      if (output.aside && !with_aside) continue;
       reached_[output.node] = 1;
       ++uses_[output.node];
     }

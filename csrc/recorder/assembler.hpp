@@ -30,6 +30,9 @@ struct Program {
 struct Output {
   int node;
   Place place;
+  // Kept for another program. It does not change how the rest is computed, so that a sweep that keeps nothing gives the
+  // same bits.
+  bool aside = false;
 };
 
 // Slots of the fixed bank that hold constants, shared by all programs of a sweep.

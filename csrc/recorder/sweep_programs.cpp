@@ -19,7 +19,7 @@ Symbols zeros(int count) { return Symbols(static_cast<std::size_t>(count), Symbo
 
 void write(std::vector<Output>& outputs, const Symbols& values, Bank bank, int first) {
   for (std::size_t i = 0; i < values.size(); ++i)
-    outputs.push_back({values[i].id(), {bank, first + static_cast<int>(i)}});
+    outputs.push_back({values[i].id(), {bank, first + static_cast<int>(i)}, false});
 }
 
 class Builder {
@@ -192,7 +192,7 @@ class Builder {
       if (!wanted[id] || rank_[id] != 1 || node.op == Op::input) continue;
       const Place place{Bank::fixed, out_.fixed.count++};
       hoisted_.emplace(id, place);
-      prologue_.push_back({id, place});
+      prologue_.push_back({id, place, false});
     }
     out_.fixed.constants = out_.fixed.count;
   }
@@ -234,7 +234,7 @@ class Builder {
       if (id < forward_end_ && (from_state_[id] || weight_[id] > cheap)) {
         const Place place{Bank::record, out_.record.count++};
         cut.emplace(id, place);
-        forward_.push_back({id, place});
+        forward_.push_back({id, place, true});
         continue;
       }
       for (int operand : {node.a, node.b, node.c})
