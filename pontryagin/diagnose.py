@@ -121,36 +121,36 @@ def _single(arguments: Arguments, index: int) -> Arguments:
 def _first_place(sweep: TorchSweep, arguments: Arguments) -> str | None:
     """A clause for the first value or derivative that is not finite, None where all are."""
     with torch.no_grad():
-        path = sweep._forward(arguments, record=True)
+        path = sweep.forward(arguments, record={"final_time_derivative"})
         for k, stages in enumerate(path.stages):
             for i, stage in enumerate(stages):
                 where = _where(sweep, k, i, stage)
                 for name, value in (("dynamics", stage.dynamics), ("running_cost", stage.cost)):
                     if not bool(value.isfinite().all()):
-                        return f"{name} returned {_show(value[0])} {where}"
+                        return f"{name} returned {_show(value[..., 0])} {where}"
             if not bool(path.states[k + 1].isfinite().all()):
                 return f"the state overflowed in step {k}, after the stage {where}"
         t, x = arguments.final_time, path.states[-1]
-        cost, e = sweep._terminal_at(t, x, arguments.parameters)
+        cost, e = sweep.terminal_at(t, x, arguments.parameters.T)
         names = (("terminal_cost", cost), ("a terminal constraint", e))
         for name, value in names:
             if not bool(value.isfinite().all()):
-                return f"{name} returned {_show(value[0])} at t = {float(t):.6g}, where x = {_show(x[0])}"
+                return f"{name} returned {_show(value[..., 0])} at t = {float(t):.6g}, where x = {_show(x[..., 0])}"
     return _first_derivative(sweep, arguments, path.stages, x)
 
 
 def _first_derivative(sweep: TorchSweep, arguments: Arguments, steps: list[list[Stage]], x: Tensor) -> str | None:
     """The same for the derivatives, which are computed backward."""
-    end = (arguments.final_time.detach(), x.detach(), arguments.parameters.detach())
+    end = (arguments.final_time.detach(), x.detach(), arguments.parameters.T.detach())
     point = tuple(value.clone().requires_grad_() for value in end)
     with torch.enable_grad():
-        values = sweep._terminal_at(*point)
+        values = sweep.terminal_at(*point)
     for name, value in zip(("terminal_cost", "a terminal constraint"), values, strict=True):
         for letter, gradient in zip(("t", "x", "theta"), _derivatives(value, point), strict=True):
             if not bool(gradient.isfinite().all()):
                 return (
-                    f"the derivative of {name} in {letter} is {_show(gradient[0])} "
-                    f"at t = {float(end[0]):.6g}, where x = {_show(x[0])}"
+                    f"the derivative of {name} in {letter} is {_show(gradient[..., 0])} "
+                    f"at t = {float(end[0]):.6g}, where x = {_show(x[..., 0])}"
                 )
     for k in reversed(range(len(steps))):
         for i in reversed(range(len(steps[k]))):
@@ -159,7 +159,7 @@ def _first_derivative(sweep: TorchSweep, arguments: Arguments, steps: list[list[
                 for letter, gradient in zip(("t", "x", "u", "theta"), _derivatives(value, stage.inputs), strict=True):
                     if not bool(gradient.isfinite().all()):
                         where = _where(sweep, k, i, stage)
-                        return f"the derivative of {name} in {letter} is {_show(gradient[0])} {where}"
+                        return f"the derivative of {name} in {letter} is {_show(gradient[..., 0])} {where}"
     return None
 
 
@@ -169,7 +169,7 @@ def _derivatives(value: Tensor, sources: tuple[Tensor, ...]) -> tuple[Tensor, ..
 
 
 def _where(sweep: TorchSweep, k: int, i: int, stage: Stage) -> str:
-    t, x, u, theta = (value.detach()[0] for value in stage.inputs)
+    t, x, u, theta = (value.detach()[..., 0] for value in stage.inputs)
     parameters = f", theta = {_show(theta)}" if theta.numel() else ""
     return (
         f"at t = {float(t):.6g} (step {k} of {sweep.grid.steps}, stage {i + 1} of {sweep.tableau.stages}), "

@@ -1,4 +1,7 @@
-"""Functions of one sample as functions of a batch, in PyTorch: by torch.vmap, sample by sample, or along lanes."""
+"""Functions of one sample as functions of a batch, in PyTorch: by torch.vmap, sample by sample, or along lanes.
+
+The batch is the last axis of all arguments and values: x (n, B), a scalar (B,).
+"""
 
 from __future__ import annotations
 
@@ -30,23 +33,22 @@ class Call:
 
 
 def batched(functions: Sequence[Function], batching: Batching) -> Callable[..., tuple[Tensor, ...]]:
-    """All functions in one call: arguments and values with a leading batch axis."""
+    """All functions in one call, with the batch as last axis of arguments and values."""
 
     def together(*sample: Tensor) -> tuple[Tensor, ...]:
         return tuple([function(*sample) for function in functions])
 
     def loop(*points: Tensor) -> tuple[Tensor, ...]:
-        values = [together(*sample) for sample in zip(*[point.unbind(0) for point in points], strict=True)]
-        return tuple([torch.stack(column) for column in zip(*values, strict=True)])
+        values = [together(*sample) for sample in zip(*[point.unbind(-1) for point in points], strict=True)]
+        return tuple([torch.stack(column, -1) for column in zip(*values, strict=True)])
 
     def lanes(*points: Tensor) -> tuple[Tensor, ...]:
-        batch = points[0].shape[:1]
-        values = together(*[point.movedim(0, -1) for point in points])
-        spread = [v if v.shape[-1:] == batch else v.unsqueeze(-1).expand(v.shape + batch) for v in values]
-        return tuple([value.movedim(-1, 0) for value in spread])
+        batch = points[0].shape[-1:]
+        values = together(*points)
+        return tuple([v if v.shape[-1:] == batch else v.unsqueeze(-1).expand(v.shape + batch) for v in values])
 
     if batching == "vmap":
-        return torch.vmap(together, randomness="error")
+        return torch.vmap(together, in_dims=-1, out_dims=-1, randomness="error")
     return loop if batching == "loop" else lanes
 
 
@@ -57,7 +59,7 @@ def choose_batching(calls: Sequence[Call]) -> tuple[Batching, str]:
     """
     for call in calls:
         try:
-            batched([call.function], "vmap")(*[value.expand(2, *value.shape) for value in call.point])
+            batched([call.function], "vmap")(*[torch.stack([value, value], -1) for value in call.point])
         except Exception as refusal:  # of many types
             if "random operation" in str(refusal):
                 raise ProblemError(

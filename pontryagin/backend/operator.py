@@ -180,7 +180,7 @@ def sweep_backward_operator(
             gradients = [part.reshape(source.shape) for part, source in zip(parts, implicit, strict=True)]
             result = replace(result, parameter_derivative=theta)
     values = [getattr(result, name) if name in outputs else None for name in DERIVATIVES]
-    return [_own(value, initial_state) for value in values] + [part.clone() for part in gradients]
+    return [_own(value, initial_state) for value in values] + [_own(part, initial_state) for part in gradients]
 
 
 @sweep_backward_operator.register_fake
@@ -248,7 +248,8 @@ def _autograd_inside() -> AbstractContextManager[None]:
 
 
 def _own(value: Tensor | None, like: Tensor) -> Tensor:
-    """A tensor that shares no memory with another output, as operators must return them."""
+    """A contiguous tensor with memory of its own, as operators must return them."""
     if value is None:
         return like.new_empty(0)
-    return value.clone() if value._is_view() else value
+    whole = value.untyped_storage().nbytes() == value.numel() * value.element_size()
+    return value if whole and value.is_contiguous() else value.clone(memory_format=torch.contiguous_format)

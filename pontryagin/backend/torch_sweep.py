@@ -17,12 +17,13 @@ holds x0, theta and the control values on scaled time fixed:
     dJ_a/dt1 = phi_t + omega e_t
              + sum_k sum_i [ (w_i L + m_i.f) / (t1 - t0) + (w_i L_t + m_i f_t) (tau_k + c_i dtau_k) ]
 
-Batch B, steps N, state n, control m, parameters q, data nd, terminal constraints r.
+Batch B, steps N, state n, control m, parameters q, data nd, terminal constraints r. Inside, the batch is the last
+axis of everything, x (n, B), so that step lengths (B,) multiply as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
@@ -40,8 +41,8 @@ from pontryagin.time_grid import TimeGrid
 class Stage:
     """One stage of one step: where it was evaluated, and the values with their autograd graph down to `inputs`."""
 
-    inputs: tuple[Tensor, Tensor, Tensor, Tensor]  # t (B,), x (B, n), u (B, m), theta (B, q)
-    dynamics: Tensor  # (B, n)
+    inputs: tuple[Tensor, Tensor, Tensor, Tensor]  # t (B,), x (n, B), u (m, B), theta (q, B)
+    dynamics: Tensor  # (n, B)
     cost: Tensor  # (B,)
 
 
@@ -50,7 +51,7 @@ class _Path:
     """What the forward sweep leaves behind for the backward one."""
 
     integral: Tensor  # (B,) int L
-    states: list[Tensor]  # N + 1 of (B, n)
+    states: list[Tensor]  # N + 1 of (n, B)
     stages: list[list[Stage]]  # N of s
 
 
@@ -60,8 +61,8 @@ class _End:
 
     objective: Tensor  # (B,)
     lagrangian: Tensor  # (B,)
-    terminal: Tensor  # (B, r) e
-    omega: Tensor  # (B, r) derivatives of the constraint terms a_j in e_j
+    terminal: Tensor  # (r, B) e
+    omega: Tensor  # (r, B) derivatives of the constraint terms a_j in e_j
 
 
 class TorchSweep:
@@ -116,15 +117,15 @@ class TorchSweep:
         self, arguments: Arguments, outputs: AbstractSet[str], implicit: bool = False
     ) -> tuple[SweepResult, tuple[Tensor, ...]]:
         """Sweep; also the derivatives of sum_batch J_a in `implicit_parameters`, each of its parameter's shape."""
+        backward = implicit or not BACKWARD_OUTPUTS.isdisjoint(outputs)
         with torch.no_grad():
-            backward = implicit or not BACKWARD_OUTPUTS.isdisjoint(outputs)
-            path = self._forward(arguments, record=backward)
+            path = self.forward(arguments, record=outputs if backward else None)
             end = self._end(arguments, path)
             values = {
                 "objective": end.objective,
                 "lagrangian": end.lagrangian,
-                "terminal": end.terminal,
-                "state": torch.stack(path.states, 1),
+                "terminal": _batch_first(end.terminal),
+                "state": _nodes(path.states),
             }
             gradients: tuple[Tensor, ...] = ()
             if backward:
@@ -137,90 +138,92 @@ class TorchSweep:
 
         Differentiable any number of times in every tensor of `arguments` and in what the functions close over.
         """
-        path = self._forward(arguments, record=False)
-        end = self._end(arguments, path)
-        return end.objective, end.lagrangian, end.terminal, torch.stack(path.states, 1)
+        objective, lagrangian, terminal, states = self._unrolled(arguments)
+        return objective, lagrangian, terminal, _nodes(states)
 
     def hamiltonian(
         self, time: Tensor, state: Tensor, costate: Tensor, control: Tensor, parameters: Tensor, data: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """H = L + p.f (P,), H_x (P, n) and H_u (P, m) at P points."""
-        if data is None:
-            data = state.new_empty(state.shape[0], 0)
-        stage = self._record(time, state, control, parameters, data)
+        d = state.new_empty(0, state.shape[0]) if data is None else data.T
+        stage = self._recorded(time, state.T, control.T, parameters.T, d, moving=False)
         with torch.no_grad():
-            value = stage.cost + (costate * stage.dynamics).sum(-1)
-            (_, x, u, _), _ = _pullback(stage, torch.ones_like(time), costate, ())
-        return value.detach(), x, u
+            value = stage.cost + (costate.T * stage.dynamics).sum(0)
+            (_, x, u, _), _ = _pullback(stage, torch.ones_like(time), costate.T, ())
+        return value.detach(), _batch_first(x), _batch_first(u)
 
     # -- forward -------------------------------------------------------------------------------------------------
 
-    def _forward(self, arguments: Arguments, record: bool) -> _Path:
-        """The state equation; `record` keeps every stage as a small graph of its own for the way back."""
+    def forward(self, arguments: Arguments, record: AbstractSet[str] | None = None) -> _Path:
+        """The state equation; with `record` every stage is kept for these outputs as a small graph of its own."""
+        batch, steps = arguments.batch, self.grid.steps
         t0, duration = self.problem.t0, arguments.final_time - self.problem.t0
-        evaluate = self._record if record else self._evaluate
-        x = arguments.initial_state
-        integral = torch.zeros_like(duration)
-        states, steps = [x], []
-        for k in range(self.grid.steps):
+        control = _rows(arguments.control, batch)
+        data = None if arguments.data is None else _rows(arguments.data, batch)
+        nothing = arguments.initial_state.new_empty(0, batch)
+        theta = arguments.parameters.T
+        moving = record is not None and "final_time_derivative" in record
+        x, integral = arguments.initial_state.T, torch.zeros_like(duration)
+        states, kept = [x], []
+        for k in range(steps):
             tau, dtau = self._tau[k], self._tau[k + 1] - self._tau[k]
             h = dtau * duration
             stages: list[Stage] = []
             for row, c in zip(self.tableau.a, self.tableau.c, strict=True):
                 t = t0 + (tau + c * dtau) * duration
                 point = _combine(x, h, row, [stage.dynamics for stage in stages])
-                u = self._control_at(arguments, k, c)
-                d = self._data_at(arguments, k, c)
-                stages.append(evaluate(t, point, u, arguments.parameters, d))
+                u = _between(control, k, c, self.control_kind == "linear")
+                d = nothing if data is None else _between(data, k, c, len(data) > steps)
+                if record is None:
+                    stages.append(self._stage(t, point, u, theta, d))
+                else:
+                    stages.append(self._recorded(t, point, u, theta, d, moving))
             x = _combine(x, h, self.tableau.b, [stage.dynamics for stage in stages])
             integral = _combine(integral, h, self.tableau.b, [stage.cost for stage in stages])
             states.append(x)
-            if record:
-                steps.append(stages)
-        return _Path(integral, states, steps)
+            if record is not None:
+                kept.append(stages)
+        return _Path(integral, states, kept)
 
-    def _evaluate(self, t: Tensor, x: Tensor, u: Tensor, theta: Tensor, d: Tensor) -> Stage:
+    def _stage(self, t: Tensor, x: Tensor, u: Tensor, theta: Tensor, d: Tensor) -> Stage:
         dynamics, cost = self._stage_values(t, x, u, theta, d)
         return Stage((t, x, u, theta), dynamics.to(self.dtype), cost.to(self.dtype))
 
-    def _record(self, t: Tensor, x: Tensor, u: Tensor, theta: Tensor, d: Tensor) -> Stage:
-        t, x, u, theta = (value.detach().requires_grad_() for value in (t, x, u, theta))
+    def _recorded(self, t: Tensor, x: Tensor, u: Tensor, theta: Tensor, d: Tensor, moving: bool) -> Stage:
+        """A stage that can be differentiated in x, u, theta, and where the end is moving in t."""
+        t = t.detach().requires_grad_(moving)
+        x, u, theta = (value.detach().requires_grad_(value.numel() > 0) for value in (x, u, theta))
         with torch.enable_grad():
-            return self._evaluate(t, x, u, theta, d)
+            return self._stage(t, x, u, theta, d)
 
-    def _control_at(self, arguments: Arguments, k: int, c: float) -> Tensor:
-        """u (B, m) at t_k + c h."""
-        value = _between(arguments.control, k, c, self.control_kind == "linear")
-        return value.expand(arguments.batch, -1)
-
-    def _data_at(self, arguments: Arguments, k: int, c: float) -> Tensor:
-        """d (B, nd) at t_k + c h."""
-        if arguments.data is None:
-            return arguments.initial_state.new_empty(arguments.batch, 0)
-        value = _between(arguments.data, k, c, arguments.data.shape[-2] > self.grid.steps)
-        return value.expand(arguments.batch, -1)
+    def _unrolled(self, arguments: Arguments) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        path = self.forward(arguments)
+        end = self._end(arguments, path)
+        return end.objective, end.lagrangian, _batch_first(end.terminal), path.states
 
     # -- the end of the horizon ----------------------------------------------------------------------------------
 
     def _end(self, arguments: Arguments, path: _Path) -> _End:
-        cost, e = self._terminal_at(arguments.final_time, path.states[-1], arguments.parameters)
+        cost, e = self.terminal_at(arguments.final_time, path.states[-1], arguments.parameters.T)
         objective = cost + path.integral
-        nu = torch.zeros_like(e) if arguments.multipliers is None else arguments.multipliers
-        rho = torch.zeros_like(e) if arguments.penalties is None else arguments.penalties
-        equality = torch.arange(e.shape[-1], device=e.device) < self.problem.equality_count
+        weighted = objective if arguments.objective_cotangent is None else arguments.objective_cotangent * objective
+        if arguments.multipliers is None and arguments.penalties is None:
+            return _End(objective, weighted, e, torch.zeros_like(e))
+        nu = torch.zeros_like(e) if arguments.multipliers is None else arguments.multipliers.T
+        rho = torch.zeros_like(e) if arguments.penalties is None else arguments.penalties.T
+        equality = torch.arange(e.shape[0], device=e.device)[:, None] < self.problem.equality_count
         force = nu + rho * e
         plain = equality | (rho == 0)
         omega = torch.where(plain, force, force.clamp(min=0))
-        # (omega^2 - nu^2) / (2 rho) is nu e + rho/2 e^2 wherever omega = nu + rho e; the second form needs no division.
+        # (omega^2 - nu^2) / (2 rho) is nu e + rho/2 e^2 where omega = nu + rho e, and this form loses no digits
         safe = torch.where(plain, torch.ones_like(rho), rho)
         terms = torch.where(plain | (force > 0), nu * e + rho / 2 * e**2, -(nu**2) / (2 * safe))
-        weighted = objective if arguments.objective_cotangent is None else arguments.objective_cotangent * objective
-        return _End(objective, weighted + terms.sum(-1), e, omega)
+        return _End(objective, weighted + terms.sum(0), e, omega)
 
-    def _terminal_at(self, t: Tensor, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """phi (B,) and e = (psi, gamma) (B, r)."""
+    def terminal_at(self, t: Tensor, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """phi (B,) and e = (psi, gamma) (r, B) at t (B,), x (n, B), theta (q, B)."""
         cost, equality, inequality = self._terminal_values(t, x, theta)
-        return cost.to(self.dtype), torch.cat((equality, inequality), -1).to(self.dtype)
+        return cost.to(self.dtype), torch.cat((equality, inequality)).to(self.dtype)
 
     # -- backward ------------------------------------------------------------------------------------------------
 
@@ -231,42 +234,43 @@ class TorchSweep:
         a, b, c = self.tableau.a, self.tableau.b, self.tableau.c
         duration = arguments.final_time - self.problem.t0
         weight = torch.ones_like(duration) if arguments.objective_cotangent is None else arguments.objective_cotangent
+        cotangents = None if arguments.state_cotangent is None else _rows(arguments.state_cotangent, arguments.batch)
         sources = self.implicit_parameters if implicit else ()
         linear = self.control_kind == "linear"
 
-        (final_time, p, parameters), gradients = self._end_pullback(
-            arguments, path.states[-1], weight, end.omega, sources
-        )
-        control = arguments.control.new_zeros(arguments.batch, *arguments.control.shape[-2:])
-        costates = [self._with_cotangent(p, arguments, self.grid.steps)]
+        (by_time, p, by_theta), gradients = self._end_pullback(arguments, path.states[-1], weight, end.omega, sources)
+        if cotangents is not None:
+            p = p + cotangents[-1]
+        costates = [p]
+        by_control = [p.new_zeros(self.problem.control_dim, arguments.batch) for _ in range(self.grid.steps + linear)]
         for k in reversed(range(self.grid.steps)):
             tau, dtau = self._tau[k], self._tau[k + 1] - self._tau[k]
             h = dtau * duration
             stages = path.stages.pop()
-            p = costates[-1]
             g: dict[int, Tensor] = {}
             for i in reversed(range(len(b))):
                 stage = stages[i]
                 w = h * b[i] * weight
-                m = _combine(b[i] * h[:, None] * p, h, [a[j][i] for j in g], list(g.values()))
+                m = _combine(b[i] * h * p, h, [a[j][i] for j in g], list(g.values()))
                 (g_t, g[i], g_u, g_theta), extra = _pullback(stage, w, m, sources)
                 gradients = tuple(total + part for total, part in zip(gradients, extra, strict=True))
-                parameters = parameters + g_theta
-                work = w * stage.cost + (m * stage.dynamics).sum(-1)
-                final_time = final_time + work / duration + g_t * (tau + c[i] * dtau)
+                by_theta = by_theta + g_theta
+                work = w * stage.cost + (m * stage.dynamics).sum(0)
+                by_time = by_time + work / duration + g_t * (tau + c[i] * dtau)
+                by_control[k] += (1 - c[i]) * g_u if linear else g_u
                 if linear:
-                    control[:, k] += (1 - c[i]) * g_u
-                    control[:, k + 1] += c[i] * g_u
-                else:
-                    control[:, k] += g_u
-            costates.append(self._with_cotangent(p + sum(g.values()), arguments, k))
-        costates.reverse()
+                    by_control[k + 1] += c[i] * g_u
+            p = p + sum(g.values())
+            if cotangents is not None:
+                p = p + cotangents[k]
+            costates.append(p)
+        control = _nodes(by_control)
         derivatives = {
-            "costate": torch.stack(costates, 1),
+            "costate": _nodes(costates[::-1]),
             "control_derivative": control if arguments.control.dim() == 3 else control.sum(0),
-            "initial_state_derivative": costates[0],
-            "parameter_derivative": parameters,
-            "final_time_derivative": final_time,
+            "initial_state_derivative": _batch_first(p),
+            "parameter_derivative": _batch_first(by_theta),
+            "final_time_derivative": by_time,
         }
         return derivatives, gradients
 
@@ -274,14 +278,11 @@ class TorchSweep:
         self, arguments: Arguments, x: Tensor, weight: Tensor, omega: Tensor, sources: tuple[Tensor, ...]
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Derivatives of weight phi + omega.e in (t1, x(t1), theta), and in `sources`."""
-        point = [value.detach().requires_grad_() for value in (arguments.final_time, x, arguments.parameters)]
+        point = [value.detach().requires_grad_() for value in (arguments.final_time, x, arguments.parameters.T)]
         with torch.enable_grad():
-            cost, e = self._terminal_at(*point)
+            cost, e = self.terminal_at(*point)
         gradients = vector_jacobian((cost, e), (weight, omega), (*point, *sources))
         return gradients[:3], gradients[3:]
-
-    def _with_cotangent(self, p: Tensor, arguments: Arguments, k: int) -> Tensor:
-        return p if arguments.state_cotangent is None else p + arguments.state_cotangent[:, k]
 
     def _calls(self) -> list[Call]:
         """The functions, each with a point at which it may be called."""
@@ -305,50 +306,72 @@ class TorchSweep:
         ]
 
 
+#: The derivatives that autograd can be asked for, and the fields of Arguments in which they are.
+_SOURCES = {
+    "control_derivative": "control",
+    "initial_state_derivative": "initial_state",
+    "parameter_derivative": "parameters",
+    "final_time_derivative": "final_time",
+}
+
+
 def eager_gradient(sweep: TorchSweep, arguments: Arguments, outputs: AbstractSet[str]) -> SweepResult:
     """The same numbers as `sweep.evaluate` by torch.autograd through the unrolled sweep: oracle, and pure PyTorch.
 
     The derivatives named in `outputs` come from one call of torch.autograd.grad; `costate` from the graph's nodes.
     """
-    fields = {
-        "control_derivative": "control",
-        "initial_state_derivative": "initial_state",
-        "parameter_derivative": "parameters",
-        "final_time_derivative": "final_time",
-    }
-    wanted = outputs | {"initial_state_derivative"} if "costate" in outputs else outputs  # x_0 must be a node too
     leaves = {
-        name: getattr(arguments, field).detach().requires_grad_() for name, field in fields.items() if name in wanted
+        name: getattr(arguments, field).detach().requires_grad_()
+        for name, field in _SOURCES.items()
+        if name in outputs or (name == "initial_state_derivative" and "costate" in outputs)  # x_0 is a node of x
     }
-    arguments = replace(arguments, **{fields[name]: leaf for name, leaf in leaves.items()})
+    arguments = replace(arguments, **{_SOURCES[name]: leaf for name, leaf in leaves.items()})
     with torch.enable_grad():
-        path = sweep._forward(arguments, record=False)
-        end, state = sweep._end(arguments, path), torch.stack(path.states, 1)
-        total = end.lagrangian.sum()
+        objective, lagrangian, terminal, states = sweep._unrolled(arguments)
+        total = lagrangian.sum()
         if arguments.state_cotangent is not None:
-            total = total + (arguments.state_cotangent * state).sum()
-    nodes = tuple(path.states) if "costate" in outputs else ()
+            total = total + (arguments.state_cotangent * _nodes(states)).sum()
+    nodes = tuple(states) if "costate" in outputs else ()
     gradients = vector_jacobian((total,), (torch.ones_like(total),), (*leaves.values(), *nodes))
-    values = {"objective": end.objective, "lagrangian": end.lagrangian, "terminal": end.terminal, "state": state}
+    values = {"objective": objective, "lagrangian": lagrangian, "terminal": terminal}
     values |= dict(zip(leaves, gradients, strict=False))
+    if "state" in outputs:
+        values["state"] = _nodes(states)
     if nodes:
-        values["costate"] = torch.stack(gradients[len(leaves) :], 1)
+        values["costate"] = _nodes(gradients[len(leaves) :])
     return SweepResult(**{name: value.detach() for name, value in values.items() if name in outputs})
 
 
-def _between(values: Tensor, k: int, c: float, linear: bool) -> Tensor:
-    """Row k of (..., K, m), or the point a fraction c of the way from row k to row k + 1."""
-    if not linear:
-        return values[..., k, :]
-    return (1 - c) * values[..., k, :] + c * values[..., k + 1, :]
+def _rows(values: Tensor, batch: int) -> tuple[Tensor, ...]:
+    """Rows (c, B) in time of values (B, K, c), or (K, c) shared by the batch."""
+    # unbind once: taking each row by an index would fill a gradient of all of them with zeros every time
+    if values.dim() == 2:
+        return tuple([row.unsqueeze(-1).expand(-1, batch) for row in values.unbind(0)])
+    return values.permute(1, 2, 0).unbind(0)
+
+
+def _nodes(rows: Sequence[Tensor]) -> Tensor:
+    """(B, K, c) of K rows (c, B)."""
+    return torch.stack(tuple(rows)).permute(2, 0, 1).contiguous()
+
+
+def _batch_first(value: Tensor) -> Tensor:
+    """(B, c) of (c, B)."""
+    return value.T.contiguous()
+
+
+def _between(rows: Sequence[Tensor], k: int, c: float, linear: bool) -> Tensor:
+    """Row k, or the point a fraction c of the way from row k to row k + 1."""
+    if not linear or c == 0.0:
+        return rows[k]
+    return rows[k + 1] if c == 1.0 else (1 - c) * rows[k] + c * rows[k + 1]
 
 
 def _combine(start: Tensor, h: Tensor, coefficients: Iterable[float], slopes: list[Tensor]) -> Tensor:
-    """start + h sum_j coefficient_j slope_j, h (B,) and the others (B, ...)."""
-    step = h if start.dim() == 1 else h[:, None]
+    """start + h sum_j coefficient_j slope_j, all with the batch as last axis."""
     for coefficient, slope in zip(coefficients, slopes, strict=True):
         if coefficient != 0.0:
-            start = torch.addcmul(start, step, slope, value=coefficient)
+            start = torch.addcmul(start, h, slope, value=coefficient)
     return start
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pontryagin.backend.torch_sweep import TorchSweep
+from pontryagin.backend.select import make_backend
 from pontryagin.problem import Problem
 from pontryagin.sweep import Arguments
 from pontryagin.tableau import TABLEAUS
@@ -43,7 +43,8 @@ def errors(scheme: str, steps: int) -> dict[str, float]:
         final_time=torch.full((batch,), T1, dtype=torch.float64),
         parameters=torch.zeros(batch, 0, dtype=torch.float64),
     )
-    sweep = TorchSweep(LOGISTIC, TimeGrid.uniform(steps), control_kind="constant", scheme=scheme)
+    grid = TimeGrid.uniform(steps)
+    sweep = make_backend(LOGISTIC, grid, control_kind="constant", scheme=scheme, backend="interpreter", threads=1)
     result = sweep.evaluate(arguments, set(EXACT))
     assert result.state is not None
     assert result.objective is not None
