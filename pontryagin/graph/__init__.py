@@ -3,16 +3,8 @@
 from pontryagin.graph.capture import Captured, ImplicitParameters, capture
 from pontryagin.graph.derivative import gradient, hessian, jacobian
 from pontryagin.graph.evaluate import evaluate
-from pontryagin.graph.nodes import (
-    Graph,
-    Node,
-    count_operations,
-    dependents,
-    depends,
-    inputs,
-    operation_count,
-    schedule,
-)
+from pontryagin.graph.nodes import Graph, Node
+from pontryagin.graph.order import count_operations, dependents, depends, inputs, operation_count, schedule
 from pontryagin.graph.simplify import simplify
 
 __all__ = [

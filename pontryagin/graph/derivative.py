@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pontryagin.graph.nodes import Node, dependents, schedule
+from pontryagin.graph.nodes import Node
+from pontryagin.graph.order import dependents, schedule
 from pontryagin.graph.operations import STEPS
 from pontryagin.graph.partials import Mask, partials
 

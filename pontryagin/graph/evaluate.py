@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pontryagin.graph.nodes import Node, schedule
+from pontryagin.graph.nodes import Node
+from pontryagin.graph.order import schedule
 from pontryagin.graph.operations import COMPUTE, Array
 
 

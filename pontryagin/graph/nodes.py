@@ -1,21 +1,22 @@
 """Scalar formulas as a directed graph without duplicates.
 
 A `Graph` owns `Node`s and holds every formula once: building the same operation on the same arguments again returns
-the same node. Building also folds constants and absorbs 0 and 1 (see `local_rules`). Nodes are numbered in the order
-of their making, arguments before users; every order in this package comes from these numbers, never from a hash, so
-the same function gives the same graph in every run.
+the same node. Building also folds constants and simplifies by rules that look at one operation and its arguments. A
+constant 0 is structural: it absorbs (0 x = 0), whatever x may turn out to be. No rule changes a value by more than
+rounding, nor a derivative where two branches meet.
+
+Nodes are numbered in the order of their making, arguments before users; every order in this package comes from these
+numbers, never from a hash, so the same function gives the same graph in every run.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Union
+from typing import ClassVar, Optional, Union
 
 from pontryagin.errors import CaptureError
-from pontryagin.graph.local_rules import reduced
 from pontryagin.graph.operations import BINARY, COMMUTATIVE, TERNARY, UNARY, compute
 
 Number = Union["Node", float, int]
@@ -124,7 +125,7 @@ class Graph:
             return found
         if all(a.op == "constant" for a in args):
             return self.constant(compute(op, *(a.value for a in args)))
-        simpler = reduced(self, op, args)
+        simpler = _reduced(self, op, args)
         return self.make(op, args) if simpler is None else simpler
 
     def make(self, op: str, args: tuple[Node, ...]) -> Node:
@@ -160,51 +161,176 @@ class Graph:
         return node
 
 
-def schedule(outputs: Sequence[Node]) -> list[Node]:
-    """Every node that the outputs need, arguments before users; depth first: a value is used soon after it is made."""
-    order: list[Node] = []
-    done: set[Node] = set()
-    for output in outputs:
-        stack = [output]
-        while stack:
-            node = stack[-1]
-            if node in done:
-                stack.pop()
-                continue
-            waiting = [a for a in reversed(node.args) if a not in done]
-            if waiting:
-                stack.extend(waiting)
-            else:
-                done.add(node)
-                order.append(node)
-                stack.pop()
-    return order
+# -- simplification of one operation ----------------------------------------------------------------------------------
+
+Rule = Callable[[Graph, tuple[Node, ...]], Optional[Node]]
+
+_ODD = frozenset(("sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh", "erf", "sign", "round", "trunc"))
+_EVEN = frozenset(("cos", "cosh", "abs"))
+_LARGEST_POWER = 64  # written as products
 
 
-def dependents(outputs: Sequence[Node], wrt: Iterable[Node]) -> set[Node]:
-    """The nodes below the outputs whose value involves any of `wrt` (which belong to it themselves)."""
-    found = set(wrt)
-    for node in schedule(outputs):
-        if any(a in found for a in node.args):
-            found.add(node)
-    return found
+def _reduced(graph: Graph, op: str, args: tuple[Node, ...]) -> Node | None:
+    """A simpler node of the same value, or None."""
+    rule = _RULES.get(op)
+    if rule is not None:
+        return rule(graph, args)
+    if len(args) == 1 and args[0].op == "neg":
+        inner = args[0].args[0]
+        if op in _ODD:
+            return -graph.apply(op, inner)
+        if op in _EVEN:
+            return graph.apply(op, inner)
+    return None
 
 
-def depends(output: Node, wrt: Iterable[Node]) -> bool:
-    """Whether the output involves any of `wrt`."""
-    return output in dependents([output], wrt)
+def _add(graph: Graph, args: tuple[Node, ...]) -> Node | None:
+    a, b = args
+    if a.is_value(0.0):
+        return b
+    if b.is_value(0.0):
+        return a
+    if b.op == "neg":
+        return a - b.args[0]
+    if a.op == "neg":
+        return b - a.args[0]
+    if a is b:
+        return 2.0 * a
+    return None
 
 
-def inputs(outputs: Sequence[Node]) -> list[Node]:
-    """The inputs that the outputs need, by group and index."""
-    return sorted((n for n in schedule(outputs) if n.op == "input"), key=lambda n: (n.group, n.index))
+def _sub(graph: Graph, args: tuple[Node, ...]) -> Node | None:
+    a, b = args
+    if b.is_value(0.0):
+        return a
+    if a.is_value(0.0):
+        return -b
+    if a is b:
+        return graph.constant(0.0)
+    if b.op == "neg":
+        return a + b.args[0]
+    if a.op == "neg":
+        return -(a.args[0] + b)
+    if b.is_constant:
+        return a + (-b.value)
+    return None
 
 
-def count_operations(outputs: Sequence[Node]) -> Counter[str]:
-    """How many of each operation the outputs need together; inputs and constants are free."""
-    return Counter(node.op for node in schedule(outputs) if node.args)
+def _neg(graph: Graph, args: tuple[Node, ...]) -> Node | None:
+    (a,) = args
+    if a.op == "neg":
+        return a.args[0]
+    if a.op == "sub":
+        return a.args[1] - a.args[0]
+    if a.op == "mul" and a.args[0].is_constant:
+        return -a.args[0].value * a.args[1]
+    return None
 
 
-def operation_count(outputs: Sequence[Node]) -> int:
-    """How many operations the outputs need together, each counted as one."""
-    return sum(count_operations(outputs).values())
+def _mul(graph: Graph, args: tuple[Node, ...]) -> Node | None:
+    a, b = args if not args[1].is_constant else (args[1], args[0])
+    if a.is_constant:
+        if a.value == 0.0:
+            return a
+        if a.value == 1.0:
+            return b
+        if a.value == -1.0:
+            return -b
+        if b.op == "mul" and b.args[0].is_constant:
+            return a.value * b.args[0].value * b.args[1]
+        if b.op == "neg":
+            return -a.value * b.args[0]
+        return None
+    if a.op == "neg":
+        return -(a.args[0] * b)
+    if b.op == "neg":
+        return -(a * b.args[0])
+    return None
+
+
+def _div(graph: Graph, args: tuple[Node, ...]) -> Node | None:
+    a, b = args
+    if a.is_value(0.0):
+        return a
+    if a.is_value(1.0):
+        return graph.apply("reciprocal", b)
+    if b.is_constant:
+        factor = 1.0 / b.value if b.value else math.inf
+        return a * factor if math.isfinite(factor) and factor else None
+    if a is b:
+        return graph.constant(1.0)
+    if a.op == "neg":
+        return -(a.args[0] / b)
+    if b.op == "neg":
+        return -(a / b.args[0])
+    return None
+
+
+def _reciprocal(graph: Graph, args: tuple[Node, ...]) -> Node | None:
+    (a,) = args
+    if a.op == "reciprocal":
+        return a.args[0]
+    if a.op == "neg":
+        return -graph.apply("reciprocal", a.args[0])
+    return None
+
+
+def _pow(graph: Graph, args: tuple[Node, ...]) -> Node | None:
+    base, exponent = args
+    if not exponent.is_constant:
+        return None
+    power = exponent.value
+    if power == 0.5:
+        return graph.apply("sqrt", base)
+    if power == -0.5:
+        return graph.apply("reciprocal", graph.apply("sqrt", base))
+    if power == 0.0:
+        return graph.constant(1.0)
+    if power.is_integer() and abs(power) <= _LARGEST_POWER:
+        product = integer_power(base, int(abs(power)))
+        return product if power > 0 else graph.apply("reciprocal", product)
+    return None
+
+
+def integer_power(base: Node, exponent: int) -> Node:
+    """base^exponent for exponent >= 1 by repeated squaring."""
+    product: Node | None = None
+    square = base
+    while True:
+        if exponent % 2:
+            product = square if product is None else product * square
+        exponent //= 2
+        if not exponent:
+            assert product is not None
+            return product
+        square = square * square
+
+
+def _where(graph: Graph, args: tuple[Node, ...]) -> Node | None:
+    condition, a, b = args
+    if condition.is_constant:
+        return a if condition.value != 0.0 else b
+    return a if a is b else None
+
+
+def _same(graph: Graph, args: tuple[Node, ...]) -> Node | None:
+    return args[0] if args[0] is args[1] else None
+
+
+def _lt(graph: Graph, args: tuple[Node, ...]) -> Node | None:
+    return graph.constant(0.0) if args[0] is args[1] else None
+
+
+_RULES: dict[str, Rule] = {
+    "add": _add,
+    "sub": _sub,
+    "neg": _neg,
+    "mul": _mul,
+    "div": _div,
+    "reciprocal": _reciprocal,
+    "pow": _pow,
+    "where": _where,
+    "min": _same,
+    "max": _same,
+    "lt": _lt,
+}
