@@ -5,17 +5,15 @@ Views are not here: they share memory with their source, and the tracer needs no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
-from pontryagin.graph.aten_common import NodeArray, object_array
-from pontryagin.graph.nodes import Node
-
-if TYPE_CHECKING:
-    from pontryagin.graph.tracer import Tracer
+from pontryagin.graph.aten_common import NodeArray, NoFormula, object_array
+from pontryagin.graph.nodes import Graph, Node
 
 #: Every element of the result is an element of an argument, or the number that the operation fills in.
 MOVES = frozenset(
@@ -44,23 +42,33 @@ _PLACES = frozenset(("index", "indices", "mask", "repeats"))  # arguments that s
 _FILLED = frozenset(("value",))
 
 
-def move(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NodeArray | list[NodeArray]:
-    """The nodes of the result, in its shape; for an operation in place, of its first argument."""
-    nodes: list[Node] = [tracer.graph.constant(0.0)]  # number 0: what tril and padding fill in
+def move(
+    graph: Graph,
+    nodes_in: Callable[[torch.Tensor], NodeArray],
+    varies: Callable[[Any], bool],
+    func: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> NodeArray | list[NodeArray]:
+    """The nodes of the result, in its shape; for an operation in place, of its first argument.
+
+    `nodes_in` gives the nodes of a tensor, `varies` tells whether a value depends on the inputs.
+    """
+    nodes: list[Node] = [graph.constant(0.0)]  # number 0: what tril and padding fill in
 
     def numbered(tensor: torch.Tensor) -> torch.Tensor:
-        new = tracer.nodes(tensor)
+        new = nodes_in(tensor)
         start = len(nodes)
         nodes.extend(new.flat)
         return torch.arange(start, len(nodes)).reshape(tensor.shape)
 
     def convert(name: str, value: Any) -> Any:
         if name in _PLACES:
-            if tracer.varies(value):
-                raise tracer.error("picks elements by a value that depends on the inputs; use torch.where")
+            if varies(value):
+                raise NoFormula("an index that depends on the inputs; use torch.where")
             return tree_map(lambda leaf: leaf.detach().cpu() if isinstance(leaf, torch.Tensor) else leaf, value)
         if name in _FILLED and isinstance(value, (int, float)):
-            nodes.append(tracer.graph.constant(value))
+            nodes.append(graph.constant(value))
             return len(nodes) - 1
         return tree_map(lambda leaf: numbered(leaf) if isinstance(leaf, torch.Tensor) else leaf, value)
 

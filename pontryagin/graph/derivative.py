@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pontryagin.graph.nodes import Node
-from pontryagin.graph.order import dependents, schedule
 from pontryagin.graph.operations import STEPS
+from pontryagin.graph.order import dependents, schedule
 from pontryagin.graph.partials import Mask, partials
 
 #: Operations that are infinite or NaN, or have such a derivative, at some finite argument.

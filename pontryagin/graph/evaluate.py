@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pontryagin.graph.nodes import Node
-from pontryagin.graph.order import schedule
 from pontryagin.graph.operations import COMPUTE, Array
+from pontryagin.graph.order import schedule
 
 
 def evaluate(outputs: Sequence[Node], values: Mapping[str, ArrayLike]) -> Array:

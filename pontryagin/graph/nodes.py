@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Optional, Union
+from typing import ClassVar, Union
 
 from pontryagin.errors import CaptureError
 from pontryagin.graph.operations import BINARY, COMMUTATIVE, TERNARY, UNARY, compute
@@ -163,7 +163,7 @@ class Graph:
 
 # -- simplification of one operation ----------------------------------------------------------------------------------
 
-Rule = Callable[[Graph, tuple[Node, ...]], Optional[Node]]
+Rule = Callable[[Graph, tuple[Node, ...]], Node | None]
 
 _ODD = frozenset(("sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh", "erf", "sign", "round", "trunc"))
 _EVEN = frozenset(("cos", "cosh", "abs"))

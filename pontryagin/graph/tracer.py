@@ -15,7 +15,6 @@ when something goes wrong, and needs no rewriting of in-place operations.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -210,14 +209,13 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _formulas(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The nodes of the result: an array, or one for each result (None where there is no formula)."""
         name = _base_name(func)
-        if name in MOVES and not _accumulates(func, args, kwargs):
-            return move(self, func, args, kwargs)
-        handler = aten.HANDLERS.get(name)
-        if handler is None:
-            raise self._unknown(func)
-        convert = functools.partial(tree_map, lambda leaf: self._operand(leaf))
         try:
-            return handler(self.graph, *convert(args), **convert(kwargs))
+            if name in MOVES and not _accumulates(func, args, kwargs):
+                return move(self.graph, self.nodes, self.varies, func, args, kwargs)
+            if name not in aten.HANDLERS:
+                raise self._unknown(func)
+            operands = tree_map(self._operand, args)
+            return aten.HANDLERS[name](self.graph, *operands, **tree_map(self._operand, kwargs))
         except aten.NoFormula as reason:
             raise self.error(f"uses aten.{name}: {reason}") from None
 
