@@ -8,7 +8,7 @@ forward, the terminal functions, then the derivatives backward.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -59,11 +59,14 @@ def explain(
         return wrong
     dtype, device = arguments.control.dtype, arguments.control.device
     sweep = TorchSweep(problem, grid, control_kind=control_kind, scheme=tableau, dtype=dtype, device=device)
-    for index in _suspects(result, arguments.batch):
-        place = _first_place(sweep, _single(arguments, index))
-        if place is not None:
-            who = f"problem {index} of the batch: " if arguments.batch > 1 else ""
-            return NonFiniteError(f"{who}{place}; {_REMEDY}")
+    index = _first_bad(result, arguments.batch)
+    if index is None:  # a sum over the batch is not finite: ask for its terms
+        rows = arguments.control.expand(arguments.batch, *arguments.control.shape[-2:])
+        index = _first_bad(sweep.evaluate(replace(arguments, control=rows), {"control_derivative"}), arguments.batch)
+    place = None if index is None else _first_place(sweep, _single(arguments, index))
+    if place is not None:
+        who = f"problem {index} of the batch: " if arguments.batch > 1 else ""
+        return NonFiniteError(f"{who}{place}; {_REMEDY}")
     return NonFiniteError(
         "the sweep returned numbers that are not finite, but the reference sweep does not: numbers near the largest "
         f"that {dtype} holds overflow in one and not in the other; {_REMEDY}, or scale the problem"
@@ -87,17 +90,14 @@ def _wrong_argument(problem: Problem, arguments: Arguments) -> ProblemError | No
     return None
 
 
-def _suspects(result: SweepResult, batch: int) -> Iterable[int]:
-    """The problems whose own numbers are not finite; all of them where only a sum over the batch is not."""
+def _first_bad(result: SweepResult, batch: int) -> int | None:
+    """The first problem whose own numbers are not finite; None where only a sum over the batch is not."""
     bad = torch.zeros(batch, dtype=torch.bool)
     for name, value in vars(result).items():
-        if value is not None and value.shape[0] == batch and name != "control_derivative":
+        shared = name == "control_derivative" and value is not None and value.dim() == 2
+        if value is not None and not shared:
             bad |= ~value.isfinite().reshape(batch, -1).all(-1).cpu()
-    derivative = result.control_derivative
-    if not bool(bad.any()) and derivative is not None and derivative.dim() == 3:
-        bad |= ~derivative.isfinite().reshape(batch, -1).all(-1).cpu()
-    indices: list[int] = bad.nonzero().flatten().tolist()
-    return indices[:1] or range(batch)
+    return int(bad.nonzero()[0]) if bool(bad.any()) else None
 
 
 def _single(arguments: Arguments, index: int) -> Arguments:

@@ -10,7 +10,7 @@ kept by the problem, so that a call costs little more than its sweep.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +74,7 @@ def sweep(
     data: Any = None,
     final_time: Any = None,
     multipliers: Any = None,
-    outputs: Iterable[str] | None = None,
+    outputs: Collection[str] | None = None,
     threads: int | None = None,
 ) -> Sweep:
     """Integrate the state forward and the costate backward under the control u.
@@ -119,7 +119,7 @@ def _sweep(
     data: Any,
     final_time: Any,
     multipliers: Any,
-    outputs: Iterable[str] | None,
+    outputs: Collection[str] | None,
     threads: int | None,
 ) -> Sweep:
     if torch._C._are_functorch_transforms_active():
@@ -156,10 +156,10 @@ def _key(options: tuple[Any, ...], given: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(key)
 
 
-def _names(outputs: Iterable[str]) -> frozenset[str]:
+def _names(outputs: Collection[str]) -> frozenset[str]:
     if isinstance(outputs, frozenset):
         return outputs
-    if isinstance(outputs, str) or not isinstance(outputs, Iterable):
+    if not isinstance(outputs, (list, tuple, set)) or not all(isinstance(name, str) for name in outputs):
         raise ProblemError(f"outputs is {outputs!r}; give a list of names out of {', '.join(FIELDS)}")
     return frozenset(outputs)
 

@@ -36,7 +36,8 @@ class Layout:
 
 def read_control(u: Any, kind: Any) -> tuple[Any, ControlKind, TimeGrid | None]:
     """The values of u, their kind, and the grid where u brings one, as the control of a solution does."""
-    if kind is not None and kind not in CONTROL_KINDS:
+    known = isinstance(kind, str) and kind in CONTROL_KINDS
+    if kind is not None and not known:
         raise unknown_name("control kind", kind, CONTROL_KINDS)
     if not isinstance(u, Tensor) and hasattr(u, "values") and hasattr(u, "kind") and hasattr(u, "grid"):
         if kind not in (None, u.kind):

@@ -39,9 +39,9 @@ def make_backend(
     Raises ProblemError for an unknown name or type, CaptureError when "interpreter" was asked for and the functions
     cannot be captured, BackendError when the backend cannot run on this device, and NotYetSupported.
     """
-    if backend not in BACKENDS:
+    if not isinstance(backend, str) or backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
-    if control_kind not in CONTROL_KINDS:
+    if not isinstance(control_kind, str) or control_kind not in CONTROL_KINDS:
         raise unknown_name("control kind", control_kind, CONTROL_KINDS)
     if dtype not in (torch.float64, torch.float32):
         raise ProblemError(f"a sweep in {dtype} does not exist; use torch.float64 or torch.float32")
@@ -75,9 +75,8 @@ def _make(
         )
 
     def on_interpreter(reason: str) -> CompiledSweep:
-        sweep = CompiledSweep(
-            problem, grid, control_kind=control_kind, scheme=tableau.name, dtype=dtype, threads=threads
-        )
+        scheme: Any = tableau
+        sweep = CompiledSweep(problem, grid, control_kind=control_kind, scheme=scheme, dtype=dtype, threads=threads)
         sweep.reason = reason
         return sweep
 

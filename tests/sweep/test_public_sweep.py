@@ -16,7 +16,7 @@ from pontryagin.data import Data
 from pontryagin.errors import BackendError, CaptureError, NotYetSupported, PontryaginError, ProblemError
 from pontryagin.evaluate import FIELDS, sweep
 from pontryagin.problem import Problem
-from pontryagin.tableau import RK4
+from pontryagin.tableau import RK4, Tableau
 from pontryagin.time_grid import TimeGrid
 
 N = 5
@@ -228,11 +228,19 @@ def test_data_are_read_at_their_own_times(name: str) -> None:
     assert not torch.allclose(many[1], many[0])
 
 
-def test_scheme_may_be_a_tableau() -> None:
+@pytest.mark.parametrize("backend", ["torch", "interpreter"])
+def test_scheme_may_be_a_tableau_of_the_caller(backend: str) -> None:
+    """Even one with the name of another."""
     problem = SMALL["pendulum"]()
     u = controls(problem)
-    by_name, by_value = (sweep(problem, u, control="constant", scheme=scheme) for scheme in ("rk4", RK4))
+    by_name, by_value = (sweep(problem, u, control="constant", scheme=s, backend=backend) for s in ("rk4", RK4))
     assert by_name.objective == by_value.objective
+    ralston = Tableau("heun", 2, c=(0.0, 2 / 3), a=((), (2 / 3,)), b=(1 / 4, 3 / 4))
+    heun, other = (sweep(problem, u, control="constant", scheme=s, backend=backend) for s in ("heun", ralston))
+    assert heun.objective != other.objective
+    assert heun.objective is not None
+    assert other.objective is not None
+    torch.testing.assert_close(heun.objective, other.objective, rtol=0.1, atol=0)
 
 
 def test_the_second_call_gives_the_same_numbers_and_prepares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
