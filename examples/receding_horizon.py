@@ -26,13 +26,14 @@ problem = pmp.Problem(
 tick = pmp.Problem(dynamics=dynamics, running_cost=lambda t, x, u: u[0] ** 2, initial_state=[0, 0], horizon=(0, TICK))
 
 state = torch.stack([torch.linspace(-2.5, 2.5, 16), torch.zeros(16)], 1).double()
-guess, effort = None, []
+guess, counts = None, []
 for _ in range(40):
     plan = pmp.solve(problem, initial_state=state, control="constant", steps=AHEAD, guess=guess, tolerance=1e-4)
-    effort.append(int(plan.iterations.max()))
+    counts.append(int(plan.iterations.max()))
     state = pmp.sweep(tick, plan.control[:, :1], control="constant", initial_state=state).state[:, -1]
     guess = torch.cat([plan.control[:, 1:], plan.control[:, -1:]], 1)  # the plan, seen from one tick later
 
-print(f"angles after {40 * TICK:g} s: {float(state[:, 0].abs().max()):.1e} at most")
-print(f"iterations of each plan: {effort}")
-assert float(state[:, 0].abs().max()) < 1e-2 and max(effort[1:]) <= effort[0]
+tilt = 1 - torch.cos(state[:, 0])  # some take the short way up, some swing all the way round
+print(f"after {40 * TICK:g} s: 1 - cos(angle) is {float(tilt.max()):.1e} at most")
+print(f"iterations of each plan: {counts}")
+assert float(tilt.max()) < 1e-3 and float(state[:, 1].abs().max()) < 0.05

@@ -124,7 +124,8 @@ class Answer:
             return self.stored_slopes
         problem, points, costate = self.need_problem("functions of time"), self.points(), self.costate_points()
         shape = (*self.state.shape[:-2], self.steps, 2, self.state.shape[-1])
-        x_slope = pointwise.dynamics(problem, points)
+        with torch.no_grad():
+            x_slope, _ = pointwise.equations(problem, points)
         p_slope = -pointwise.hamiltonian(problem, points, costate).by_state
         return x_slope.to(self.state.dtype).reshape(shape), p_slope.to(self.state.dtype).reshape(shape)
 

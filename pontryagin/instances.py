@@ -83,8 +83,8 @@ def read_instances(
     theta = problem.theta.vector(parameters).to(x0.dtype)
     if theta.requires_grad:
         raise ProblemError(
-            "parameters require grad, but a solve has no derivative in them yet: give parameters.detach() here, and the "
-            "tensor itself to pontryagin.sweep"
+            "parameters require grad, but a solve has no derivative in them yet: give parameters.detach() here, and "
+            "the tensor itself to pontryagin.sweep"
         )
     exogenous = _data(problem, data)
     sizes = {"initial_state": x0.shape[0] if x0.dim() == 2 else None,

@@ -47,15 +47,16 @@ class Hamiltonian:
 class End:
     """phi + nu.e at t1 and its derivatives in t1 and x(t1), for B problems."""
 
+    cost: Tensor  # (B,) phi
     constraints: Tensor  # (B, r) e = (psi, gamma)
     by_time: Tensor  # (B,) phi_t + nu.e_t
     by_state: Tensor  # (B, n) phi_x + nu.e_x
 
 
-def dynamics(problem: Problem, points: Points) -> Tensor:
-    """f (P, n)."""
-    with torch.no_grad():
-        return _rows(problem.functions.dynamics, *points.fields)
+def equations(problem: Problem, points: Points) -> tuple[Tensor, Tensor]:
+    """f (P, n) and L (P,), in the autograd graph of the points."""
+    functions = problem.functions
+    return _rows(functions.dynamics, *points.fields), _rows(functions.running_cost, *points.fields)
 
 
 def hamiltonian(problem: Problem, points: Points, costate: Tensor) -> Hamiltonian:
@@ -63,15 +64,14 @@ def hamiltonian(problem: Problem, points: Points, costate: Tensor) -> Hamiltonia
     wanted = [field.detach().clone().requires_grad_() for field in points.fields[:3]]
     with torch.enable_grad():
         value = hamiltonian_value(problem, Points(*wanted, *points.fields[3:]), costate)
-    by_time, by_state, by_control = _gradients(value.sum(), wanted)
+    by_time, by_state, by_control = gradients(value.sum(), wanted)
     return Hamiltonian(value.detach(), by_time, by_state, by_control)
 
 
 def hamiltonian_value(problem: Problem, points: Points, costate: Tensor) -> Tensor:
     """H = L + p.f (P,) alone."""
-    functions = problem.functions
-    cost = _rows(functions.running_cost, *points.fields)
-    return cost + (costate * _rows(functions.dynamics, *points.fields)).sum(-1)
+    f, cost = equations(problem, points)
+    return cost + (costate * f).sum(-1)
 
 
 def end(problem: Problem, time: Tensor, state: Tensor, parameters: Tensor, multipliers: Tensor) -> End:
@@ -82,16 +82,17 @@ def end(problem: Problem, time: Tensor, state: Tensor, parameters: Tensor, multi
         equality = _rows(functions.terminal_equality, time, state, parameters)
         inequality = _rows(functions.terminal_inequality, time, state, parameters)
         constraints = torch.cat((equality, inequality), -1)
-        total = _rows(functions.terminal_cost, time, state, parameters).sum() + (multipliers * constraints).sum()
-    by_time, by_state = _gradients(total, [time, state])
-    return End(constraints.detach(), by_time, by_state)
+        cost = _rows(functions.terminal_cost, time, state, parameters)
+        total = cost.sum() + (multipliers * constraints).sum()
+    by_time, by_state = gradients(total, [time, state])
+    return End(cost.detach(), constraints.detach(), by_time, by_state)
 
 
-def _gradients(total: Tensor, wanted: list[Tensor]) -> tuple[Tensor, ...]:
-    """Derivatives of a scalar, zero where it is not reached."""
+def gradients(total: Tensor, wanted: list[Tensor], keep: bool = False) -> tuple[Tensor, ...]:
+    """Derivatives of a scalar, zero where it is not reached; `keep` its graph for another call."""
     if not total.requires_grad:
         return tuple(torch.zeros_like(value) for value in wanted)
-    return torch.autograd.grad(total, wanted, allow_unused=True, materialize_grads=True)
+    return torch.autograd.grad(total, wanted, retain_graph=keep, allow_unused=True, materialize_grads=True)
 
 
 def _rows(function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:

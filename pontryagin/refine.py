@@ -5,7 +5,8 @@ multipliers are kept. Refinement ends when, for every problem whose solve is not
     change    of the objective against the grid before, relative
     defect    of states and objective against the re-integration of the control by a method of order 5 on a grid four
               times as fine, relative
-are below `accuracy`, or with LARGEST steps. A batch has one grid: the finest that any of its problems needs.
+are below `accuracy`, or with LARGEST steps. A batch has one grid: the finest that any of its problems needs. NaN is
+refined away where it can be: steps that are too long are one of its causes.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ FIRST = 50
 #: No grid of a refinement has more steps.
 LARGEST = 1600
 
+#: Iterations on a grid that is not the last: what they leave undone is done on a finer one.
+COARSE = 300
+
 #: Steps of the re-integration in one step of the grid.
 FINER = 4
 
@@ -44,9 +48,6 @@ FEASIBLE = 1e-6
 
 #: Whose objective says nothing about the grid.
 LOST = (Status.NOT_FINITE, Status.INFEASIBLE)
-
-#: What a finer grid can improve: NaN too, which longer steps may have caused.
-HOPEFUL = (Status.CONVERGED, Status.STALLED, Status.NOT_FINITE)
 
 
 @dataclass(frozen=True)
@@ -86,17 +87,21 @@ class Search:
 
     def run(self, start: Start, starts: int, seed: int, refine: bool) -> Found:
         """Solve from each start, keep the best for each problem, and refine where asked. Ctrl-C keeps what there is."""
-        found = self._best_of(random_starts(start, self.instances, starts, seed), starts)
-        change = math.nan
+        found = self._best_of(random_starts(start, self.instances, starts, seed), starts, COARSE if refine else None)
+        before: Found | None = None
+        complete = not refine
         try:
             while True:
-                defect = self._defect(found) if refine else math.nan
-                found = self._noted(found, change, defect)
-                if not refine or self._done(found):
+                found = self._measured(found, before, refine)
+                if not refine or self._over(found):
                     return found
-                finer = self._from(found)
-                change = self._largest(relative(found.result.objective, finer.result.objective), finer)
-                found = finer
+                good = self._accurate(found) or 2 * found.grid.steps > LARGEST
+                if good and (complete or Status.MAX_ITERATIONS not in found.result.status):
+                    return found
+                if good:  # all the iterations that there are; what they change decides whether this grid is the last
+                    found, complete = self._onward(found, found.grid, None), True
+                else:
+                    before, found, complete = found, self._onward(found, found.grid.refine(2), COARSE), False
         except KeyboardInterrupt:
             status = [Status.INTERRUPTED] * self.instances.batch
             return replace(found, result=replace(found.result, status=status))
@@ -119,27 +124,31 @@ class Search:
 
     # -- one grid ----------------------------------------------------------------------------------------------------
 
-    def _best_of(self, start: Start, starts: int) -> Found:
+    def _best_of(self, start: Start, starts: int, limit: int | None) -> Found:
         """Solve from all starts in one batch, then keep one for each problem."""
         batch = self.instances.batch
         rows = torch.arange(batch, device=self.instances.device).repeat_interleave(starts)
         instances = self.instances if starts == 1 else self.instances.pick(rows)
-        found = self._solve(instances, start, None)
+        found = self._solve(instances, start, None, limit)
         return found if starts == 1 else _picked(found, best(found.result, batch, starts))
 
-    def _from(self, found: Found) -> Found:
-        """Solve on the grid of half the steps, from what was found."""
-        grid = found.grid.refine(2)
+    def _onward(self, found: Found, grid: TimeGrid, limit: int | None) -> Found:
+        """Solve on this grid from what was found, with at most `limit` iterations."""
         result = found.result
         control = Control(result.control, self.options.kind, found.grid).on(grid)
-        return self._solve(
-            self.instances, Start(control, result.final_time, result.multipliers, result.penalties), found
+        lost = torch.tensor([status is Status.NOT_FINITE for status in result.status], device=self.instances.device)
+        multipliers, penalties = (
+            value.masked_fill(lost[:, None], 0.0) for value in (result.multipliers, result.penalties)
         )
+        return self._solve(self.instances, Start(control, result.final_time, multipliers, penalties), found, limit)
 
-    def _solve(self, instances: Instances, start: Start, before: Found | None) -> Found:
+    def _solve(self, instances: Instances, start: Start, before: Found | None, limit: int | None) -> Found:
         options, problem, grid = self.options, instances.problem, start.control.grid
         used = 0 if before is None else int(before.iterations.max())
         history = () if before is None else before.history
+        limits = [] if limit is None else [limit]
+        if options.max_iterations is not None:
+            limits.append(max(1, options.max_iterations - used))
         if options.progress:
             options.progress.grid(grid.steps, instances.batch)
         backend, began = self.backend(grid), time.perf_counter()
@@ -154,7 +163,7 @@ class Search:
             method=options.method,
             settings=MethodSettings(
                 tolerance=options.tolerance,
-                max_iterations=None if options.max_iterations is None else max(1, options.max_iterations - used),
+                max_iterations=min(limits) if limits else None,
             ),
             callback=self._told(history),
         )
@@ -212,20 +221,27 @@ class Search:
         kept = [value for value, status in zip(values.tolist(), found.result.status, strict=True) if status not in LOST]
         return max((math.inf if math.isnan(value) else value for value in kept), default=math.inf)
 
-    def _noted(self, found: Found, change: float, defect: float) -> Found:
-        before = sum(level.iterations for level in found.levels)
-        level = Level(found.grid.steps, int(found.iterations.max()) - before, change, defect)
-        return replace(found, levels=(*found.levels, level))
+    def _measured(self, found: Found, before: Found | None, refine: bool) -> Found:
+        """With the level of its grid, in place of an earlier one of the same grid."""
+        change = defect = math.nan
+        if before is not None:
+            change = self._largest(relative(before.result.objective, found.result.objective), found)
+        if refine:
+            defect = self._defect(found)
+        levels = tuple(level for level in found.levels if level.steps != found.grid.steps)
+        iterations = int(found.iterations.max()) - sum(level.iterations for level in levels)
+        return replace(found, levels=(*levels, Level(found.grid.steps, iterations, change, defect)))
 
-    def _done(self, found: Found) -> bool:
-        status, level = found.result.status, found.levels[-1]
-        accurate = level.change < self.options.accuracy and level.defect < self.options.accuracy
-        limit = self.options.max_iterations
+    def _accurate(self, found: Found) -> bool:
+        level = found.levels[-1]
+        return level.change < self.options.accuracy and level.defect < self.options.accuracy
+
+    def _over(self, found: Found) -> bool:
+        """Whether no finer grid can help, or nobody wants one."""
+        status, limit = found.result.status, self.options.max_iterations
         return (
-            accurate
-            or 2 * level.steps > LARGEST
-            or Status.INTERRUPTED in status
-            or not any(one in HOPEFUL for one in status)
+            Status.INTERRUPTED in status
+            or all(one is Status.INFEASIBLE for one in status)
             or (limit is not None and int(found.iterations.max()) >= limit)
         )
 

@@ -1,21 +1,23 @@
 """The optimality report: Pontryagin's conditions recomputed independently of the solver that found the answer.
 
-    state           x against the re-integration of the control found, by another method of order 5 on a finer grid
-    objective       J, from the same re-integration
-    bounds          u in U
-    terminal        psi = 0, gamma <= 0 at the end of the re-integration
-    costate         p(t0) against central differences of J + nu.e in x0
-    transversality  p(t1) = phi_x + nu e_x
-    multipliers     nu >= 0 and nu gamma = 0 of the terminal inequalities
-    stationarity    u = P_U(u - H_u): the L2 gradient of J + nu.e in u, of the re-integration, projected
-    minimum         H(t, x, p, u) <= H(t, x, p, v) for other controls v in U, in the mean over time
-    hamiltonian     H constant in time, in the mean over time, where the problem is autonomous
-    final time      H(t1) + phi_t + nu e_t = 0 where t1 is free; of one sign where it lies on its bound
+    state            x against the re-integration of the control found, by another method of order 5 with shorter steps
+    objective        J, from the same re-integration
+    bounds           u in U
+    terminal         psi = 0, gamma <= 0 at the end of the re-integration
+    costate          p against the derivatives of J + nu.e in every node, from the re-integration
+    initial costate  p(t0) against central differences of J + nu.e in x0
+    transversality   p(t1) = phi_x + nu e_x
+    stationarity     u = P_U(u - H_u): the L2 gradient of J + nu.e in u, from the re-integration, projected
+    minimum          H(t, x, p, u) <= H(t, x, p, v) for other controls v in U, in the mean over time
+    multipliers      nu >= 0 and nu gamma = 0 of the terminal inequalities
+    hamiltonian      H constant in time, in the mean over time, where the problem is autonomous
+    final time       H(t1) + phi_t + nu e_t = 0 where t1 is free; of one sign where it lies on its bound
 
-Everything runs in float64 with the functions as they were written, whatever backend solved. All values are relative:
-to one plus the largest state, costate or Hamiltonian. The first eight limits are a multiple of `accuracy`: they fail
-where the grid is too coarse or the solver stopped early. The last three hold of the continuous optimum; a control of
-N pieces meets them to about 1 / N, so their limit is MESH / N, and no less than a hundred times the accuracy.
+Everything runs in float64 with the functions as they were written, whatever backend solved; the central differences
+alone use that backend, to integrate forward. All values are relative: to one plus the largest state, costate or
+Hamiltonian. Most limits are a multiple of `accuracy`: they fail where the grid is too coarse or the solver stopped
+early. Minimum, hamiltonian and final time hold of the continuous optimum; a control of N pieces meets them to about
+1 / N, so their limit is MESH / N, and no less than a hundred times the accuracy.
 """
 
 from __future__ import annotations
@@ -28,14 +30,14 @@ from torch import Tensor
 
 from pontryagin import pointwise
 from pontryagin.answer import Answer
-from pontryagin.backend.torch_sweep import TorchSweep
+from pontryagin.backend.select import make_backend
 from pontryagin.control import Control
 from pontryagin.instances import Instances
 from pontryagin.pointwise import Points
 from pontryagin.problem import Problem
 from pontryagin.records import Check, Report
-from pontryagin.sweep import Arguments, SweepResult
-from pontryagin.time_grid import TimeGrid
+from pontryagin.reintegrate import Flows, Reintegration, reintegrate
+from pontryagin.tableau import DORMAND_PRINCE, TSITOURAS, Tableau
 
 #: Limit of a condition that only the continuous optimum meets, times the number of steps.
 MESH = 0.5
@@ -43,8 +45,11 @@ MESH = 0.5
 #: The re-integration halves its steps until it agrees with itself to a tenth of the limit, and so often at most.
 HALVINGS = 4
 
-#: Numbers kept at once; larger batches are verified in parts.
-MEMORY = 20_000_000
+#: Numbers that the derivatives of a re-integration keep for each component of the state at each node, roughly.
+KEPT = 300
+
+#: Numbers kept at once, roughly; larger batches are verified in parts.
+MEMORY = 100_000_000
 
 
 def verify(solution: Answer, accuracy: float | None = None) -> Report:
@@ -55,8 +60,8 @@ def verify(solution: Answer, accuracy: float | None = None) -> Report:
     solution.need_problem("checks")
     whole = solution.batched()
     accuracy = solution.accuracy if accuracy is None else accuracy
-    n, steps = whole.state.shape[-1], 4 * whole.steps
-    part = max(1, MEMORY // (steps * n * max(4 * n, 16)))
+    accuracy = max(accuracy, 100 * torch.finfo(whole.state.dtype).eps)  # of answers in single precision
+    part = max(1, MEMORY // (KEPT * whole.state.shape[-1] * whole.steps))
     reports = [
         _Verification(whole.part(first, first + part), accuracy).report()
         for first in range(0, whole.state.shape[0], part)
@@ -77,8 +82,8 @@ class _Verification:
 
     def report(self) -> Report:
         checks, left_out = [
-            self._state(), self._objective(), self._bounds(), self._costate(), self._transversality(),
-            self._stationarity(), self._minimum(),
+            self._state(), self._objective(), self._bounds(), self._costate(), self._initial_costate(),
+            self._transversality(), self._stationarity(), self._minimum(),
         ], []  # fmt: skip
         if self.problem.equality_count + self.problem.inequality_count:
             checks.insert(3, self._terminal())
@@ -116,28 +121,23 @@ class _Verification:
         return self.solution.costate.double()
 
     @cached_property
-    def fine(self) -> tuple[TorchSweep, SweepResult]:
-        """The re-integration, on the first grid whose halving changes nothing that the limit would see."""
-        factor, (sweep, found) = 2, self._integrate(2)
-        for _ in range(HALVINGS):
-            factor *= 2
-            before, (sweep, found) = found, self._integrate(factor)
-            assert before.state is not None and found.state is not None
-            if bool((distance(before.state[:, :: factor // 2], found.state[:, ::factor]) < self.accuracy / 10).all()):
-                break
-        return sweep, found
-
-    def _integrate(self, factor: int) -> tuple[TorchSweep, SweepResult]:
-        grid = self.control.grid.refine(factor)
-        scheme = "tsitouras" if self.solution.scheme == "dormand_prince" else "dormand_prince"
-        sweep = TorchSweep(
-            self.problem, grid, control_kind=self.control.kind, scheme=scheme, device=self.instances.device
-        )
-        return sweep, sweep.evaluate(self._arguments(grid), {"state", "objective", "terminal"})
-
-    def _arguments(self, grid: TimeGrid) -> Arguments:
+    def again(self) -> Reintegration:
+        """The re-integration, in so many parts of each step that twice as many change nothing that the limit sees."""
         s = self.solution
-        return self.instances.arguments(self.control.on(grid), s.final_time.double(), s.multipliers.double())
+        flows = Flows(self.instances, self.control, s.time.double(), self.scheme, 1)
+        for _ in range(HALVINGS):
+            before, flows = flows, replace(flows, parts=2 * flows.parts)
+            with torch.no_grad():
+                (x, cost), (y, same) = (f.run(*f.ends, self.state[:, :-1]) for f in (before, flows))
+            change = torch.maximum(((x - y).abs() / (1 + y.abs())).amax(2).sum(1), (cost - same).abs().sum(1))
+            if bool((change < self.accuracy / 10).all()):
+                break
+        return reintegrate(flows, self.state, s.multipliers.double())
+
+    @property
+    def scheme(self) -> Tableau:
+        """Another method than that of the solve."""
+        return TSITOURAS if self.solution.scheme == DORMAND_PRINCE.name else DORMAND_PRINCE
 
     @cached_property
     def points(self) -> Points:
@@ -156,10 +156,15 @@ class _Verification:
 
     @cached_property
     def end(self) -> pointwise.End:
+        """Of the state that the solution claims."""
         s = self.solution
         return pointwise.end(
             self.problem, s.final_time.double(), self.state[:, -1], self.instances.parameters, s.multipliers.double()
         )
+
+    @cached_property
+    def costate_size(self) -> Tensor:
+        return 1 + self.costate.abs().amax((1, 2))
 
     def _by_problem(self, values: Tensor) -> Tensor:
         """(B, 2N) from (B 2N)."""
@@ -177,18 +182,13 @@ class _Verification:
     # -- the control found, integrated again -------------------------------------------------------------------------
 
     def _state(self) -> Check:
-        sweep, found = self.fine
-        assert found.state is not None
-        factor = sweep.grid.steps // self.solution.steps
-        value = distance(self.state, found.state[:, ::factor])
-        meaning = f"x against {sweep.tableau.name}, {factor} times the steps"
-        return Check("state", meaning, value, self.accuracy)
+        meaning = f"x against {self.scheme.name}, {self.again.parts} times the steps"
+        return Check("state", meaning, distance(self.state, self.again.state), self.accuracy)
 
     def _objective(self) -> Check:
-        _, found = self.fine
-        assert found.objective is not None
         claimed = self.solution.objective.double() * (-1 if self.problem.maximize else 1)
-        return Check("objective", "J from the same", relative(claimed, found.objective), 10 * self.accuracy)
+        found = self.again.cost + self.again.end.cost
+        return Check("objective", "J from the same", relative(claimed, found), 10 * self.accuracy)
 
     def _bounds(self) -> Check:
         values = self.control.values
@@ -196,40 +196,47 @@ class _Verification:
         return Check("bounds", "u in U", outside, 0.0)
 
     def _terminal(self) -> Check:
-        _, found = self.fine
-        assert found.terminal is not None and found.state is not None
-        e = found.terminal
-        miss = torch.cat(
-            (e[:, : self.problem.equality_count].abs(), e[:, self.problem.equality_count :].clamp(min=0)), 1
-        )
+        e, equalities = self.again.end.constraints, self.problem.equality_count
+        miss = torch.cat((e[:, :equalities].abs(), e[:, equalities:].clamp(min=0)), 1).amax(1)
         meaning = "psi = 0" + (", gamma <= 0" if self.problem.inequality_count else "") + " at t1, from the same"
-        return Check("terminal", meaning, miss.amax(1) / (1 + found.state[:, -1].abs().amax(1)), 10 * self.accuracy)
+        return Check("terminal", meaning, miss / (1 + self.again.state[:, -1].abs().amax(1)), 10 * self.accuracy)
 
     # -- derivatives -------------------------------------------------------------------------------------------------
 
     def _costate(self) -> Check:
-        """Central differences of order 4 with steps of a thousandth: their error is of order 1e-12 J^(5)."""
+        error = (self.costate - self.again.costate).abs().amax((1, 2))
+        return Check("costate", "p against the derivatives of the same", error / self.costate_size, 100 * self.accuracy)
+
+    def _initial_costate(self) -> Check:
+        """Central differences of order 4: errors of order 1e-16 J^(5) from the step, and 1e-12 J from rounding."""
         batch, n = self.instances.initial_state.shape
-        step = 1e-3 * (1 + self.instances.initial_state.abs())  # (B, n)
+        step = 1e-4 * (1 + self.instances.initial_state.abs())  # (B, n)
         offsets, weights = (-2.0, -1.0, 1.0, 2.0), (1 / 12, -2 / 3, 2 / 3, -1 / 12)
         moves = torch.stack([c * torch.diag_embed(step) for c in offsets], 1).reshape(batch, 4 * n, n)
-        sweep, _ = self.fine
         rows = torch.arange(batch, device=step.device).repeat_interleave(4 * n)
         moved = self.instances.pick(rows)
         moved = replace(moved, initial_state=moved.initial_state + moves.flatten(0, 1))
-        s, control = self.solution, replace(self.control, values=self.control.values[rows])
-        arguments = moved.arguments(control.on(sweep.grid), s.final_time.double()[rows], s.multipliers.double()[rows])
+        control = replace(self.control, values=self.control.values[rows]).on(self.control.grid.refine(self.again.parts))
+        sweep = make_backend(
+            self.problem,
+            control.grid,
+            control_kind=control.kind,
+            scheme=self.scheme,
+            backend=self.solution.backend,
+            device=self.instances.device,
+        )
+        s = self.solution
+        arguments = moved.arguments(control, s.final_time.double()[rows], s.multipliers.double()[rows])
         lagrangian = sweep.evaluate(arguments, {"lagrangian"}).lagrangian
         assert lagrangian is not None
         slopes = (lagrangian.reshape(batch, 4, n) * lagrangian.new_tensor(weights)[:, None]).sum(1) / step
         error = (self.costate[:, 0] - slopes).abs().amax(1)
         meaning = "p(t0) against central differences in x0"
-        return Check("costate", meaning, error / (1 + self.costate.abs().amax((1, 2))), 100 * self.accuracy)
+        return Check("initial costate", meaning, error / self.costate_size, 100 * self.accuracy)
 
     def _transversality(self) -> Check:
         miss = (self.costate[:, -1] - self.end.by_state).abs().amax(1)
-        value = miss / (1 + self.costate.abs().amax((1, 2)))
-        return Check("transversality", "p(t1) = phi_x + nu e_x", value, self.accuracy)
+        return Check("transversality", "p(t1) = phi_x + nu e_x", miss / self.costate_size, self.accuracy)
 
     def _multipliers(self) -> Check:
         nu = self.solution.multipliers.double()[:, self.problem.equality_count :]
@@ -238,19 +245,13 @@ class _Verification:
         return Check("multipliers", "nu >= 0, nu gamma = 0", wrong, 100 * self.accuracy)
 
     def _stationarity(self) -> Check:
-        """Derivatives on the fine grid, carried back to the rows of the control by the transpose of Control.on."""
-        sweep, _ = self.fine
-        derivative = sweep.evaluate(self._arguments(sweep.grid), {"control_derivative"}).control_derivative
-        values = self.control.values.clone().requires_grad_()
-        with torch.enable_grad():
-            spread = replace(self.control, values=values).on(sweep.grid).values
-        (coarse,) = torch.autograd.grad(spread, values, derivative)
         duration = (self.solution.final_time.double() - self.problem.t0)[:, None, None]
-        gradient = coarse / (self.control.grid.basis_mass(self.control.kind).to(coarse)[:, None] * duration)
-        projected = self.problem.control_set.projected_gradient(values.detach(), gradient)
+        mass = self.control.grid.basis_mass(self.control.kind).to(self.state)[:, None]
+        gradient = self.again.control_derivative / (mass * duration)
+        projected = self.problem.control_set.projected_gradient(self.control.values, gradient)
         value = projected.abs().amax((1, 2)) / self.hamiltonian_scale
-        bounded = self.problem.control_set.is_bounded
-        return Check("stationarity", "u = P_U(u - H_u)" if bounded else "H_u = 0", value, 100 * self.accuracy)
+        meaning = "u = P_U(u - H_u)" if self.problem.control_set.is_bounded else "H_u = 0"
+        return Check("stationarity", meaning + ", from the same", value, 100 * self.accuracy)
 
     # -- the continuous optimum --------------------------------------------------------------------------------------
 

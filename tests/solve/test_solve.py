@@ -190,6 +190,14 @@ def test_max_iterations_counts_over_all_grids():
     assert solution.status is Status.MAX_ITERATIONS and int(solution.iterations) == 5
 
 
+def test_what_a_coarse_grid_leaves_undone_is_done_on_the_last(monkeypatch):
+    monkeypatch.setattr("pontryagin.refine.COARSE", 2)
+    solution = solve(transfer())
+    assert solution.success and solution.levels[0].iterations == 2
+    assert sum(level.iterations for level in solution.levels) == int(solution.iterations) == len(solution.history)
+    assert [row.iteration for row in solution.history] == list(range(1, int(solution.iterations) + 1))
+
+
 def test_a_grid_that_is_too_coarse_to_be_finite_is_refined():
     # x' = -x^3 from 8.5: the first steps of 1/50 are far from stable
     problem = regulator(dynamics=lambda t, x, u: u - x**3, initial_state=[8.5])
@@ -278,6 +286,12 @@ def test_gradients_are_not_dropped_in_silence():
         solve(problem, parameters={"gain": gain})
     with pytest.raises(ProblemError, match="initial_state requires grad"):
         solve(problem, initial_state=gain)
+
+
+def test_tensors_on_different_devices_are_refused():
+    problem = regulator(dynamics=lambda t, x, u, theta: theta * u, parameters={"gain": 1.0})
+    with pytest.raises(ProblemError, match="initial_state is on cpu, parameters on meta; move them to one device"):
+        solve(problem, parameters=torch.ones(1, dtype=torch.float64, device="meta"))
 
 
 def test_data_of_another_width_are_refused():

@@ -6,7 +6,11 @@ import pytest
 import torch
 from statements import regulator, slide, transfer
 
+from pontryagin.backend.torch_sweep import TorchSweep
+from pontryagin.instances import read_instances
+from pontryagin.reintegrate import Flows, reintegrate
 from pontryagin.solve import solve
+from pontryagin.tableau import DORMAND_PRINCE
 
 
 def failed(report):
@@ -31,11 +35,11 @@ def test_an_optimum_passes_every_check(solved, name):
 
 def test_each_report_has_the_lines_that_its_problem_needs(solved):
     names = {name: [check.name for check in solution.verify().checks] for name, solution in solved.items()}
-    common = ["state", "objective", "bounds", "costate", "transversality", "stationarity", "minimum", "hamiltonian"]
-    assert names["bounded"] == common
-    assert names["terminal"] == [*common[:3], "terminal", *common[3:]]
-    assert names["free time"] == [*common[:3], "terminal", *common[3:], "final time"]
-    assert names["inequality"] == [*common[:3], "terminal", *common[3:7], "multipliers", "hamiltonian"]
+    first, then = ["state", "objective", "bounds"], ["costate", "initial costate", "transversality", "stationarity"]
+    assert names["bounded"] == [*first, *then, "minimum", "hamiltonian"]
+    assert names["terminal"] == [*first, "terminal", *then, "minimum", "hamiltonian"]
+    assert names["free time"] == [*first, "terminal", *then, "minimum", "hamiltonian", "final time"]
+    assert names["inequality"] == [*first, "terminal", *then, "minimum", "multipliers", "hamiltonian"]
 
 
 def test_a_perturbed_control_fails(solved):
@@ -47,7 +51,7 @@ def test_a_perturbed_control_fails(solved):
 
 def test_a_costate_of_the_wrong_sign_fails(solved):
     report = replace(solved["terminal"], costate=-solved["terminal"].costate).verify()
-    assert {"costate", "transversality", "minimum"} <= failed(report)
+    assert {"costate", "initial costate", "transversality", "minimum"} <= failed(report)
 
 
 def test_wrong_multipliers_fail(solved):
@@ -104,6 +108,30 @@ def test_large_batches_are_verified_in_parts_with_the_same_result(monkeypatch, b
     for one, other in zip(whole.checks, parts.checks, strict=True):
         assert one.name == other.name
         torch.testing.assert_close(one.value, other.value, rtol=1e-3, atol=1e-13)
+
+
+def test_the_re_integration_is_that_of_the_reference_sweep(solved):
+    solution = solved["terminal"].batched()
+    problem, control = solution.problem, solution.control
+    instances = read_instances(problem)
+    fine = TorchSweep(problem, control.grid.refine(2), control_kind="linear", scheme="dormand_prince")
+    arguments = instances.arguments(control.on(fine.grid), solution.final_time, solution.multipliers)
+    swept = fine.evaluate(arguments, {"state", "costate", "objective"})
+    flows = Flows(instances, control, solution.time, DORMAND_PRINCE, 2)
+    start = solution.state + 1e-3 * torch.rand_like(solution.state)  # Newton mends the nodes
+    start[:, 0] = solution.state[:, 0]
+    found = reintegrate(flows, start, solution.multipliers)
+    torch.testing.assert_close(found.state, swept.state[:, ::2], rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.costate, swept.costate[:, ::2], rtol=0, atol=1e-11)
+    torch.testing.assert_close(found.cost + found.end.cost, swept.objective, rtol=0, atol=1e-12)
+
+
+def test_data_take_part_in_the_report():
+    problem = regulator(running_cost=lambda t, x, u, d: (x[0] - d[0]) ** 2 + u[0] ** 2, data=[[0.0], [1.0], [0.5]])
+    solution = solve(problem, steps=16, accuracy=1e-5)
+    assert solution.verify().ok, str(solution.report)
+    batch = solve(problem, steps=16, accuracy=1e-5, data=torch.rand(3, 5, 1).double())
+    assert batch.verify().passed.tolist() == [True] * 3, str(batch.report)
 
 
 def test_print_shows_the_report_once_it_is_computed():
