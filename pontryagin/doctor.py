@@ -33,6 +33,11 @@ def _version(package: str) -> Callable[[], str]:
     return look
 
 
+def _package() -> str:
+    found = _version("pontryagin")()
+    return found if found != "not installed" else "runs from its source tree, without being installed"
+
+
 def _python() -> str:
     return f"{platform.python_version()} on {platform.system()} {platform.machine()}"
 
@@ -83,7 +88,7 @@ def _cuda() -> str:
 
 #: What is looked at, in the order of the printout.
 CHECKS: dict[str, Callable[[], str]] = {
-    "pontryagin": _version("pontryagin"),
+    "pontryagin": _package,
     "python": _python,
     "torch": _version("torch"),
     "numpy": _version("numpy"),

@@ -20,10 +20,9 @@ def headline(answer: Answer) -> str:
 
 def describe(answer: Answer) -> str:
     """Everything that `print(solution)` shows."""
-    sense = "maximised" if answer.maximize else "minimised"
     rows = [
         ("status", _status(answer)),
-        ("objective", f"{_objective(answer)}, {sense}"),
+        ("objective", _objective(answer)),
         ("iterations", f"{_spread(answer.iterations, 'd')} of {answer.method}, in {answer.timings['total']:.3g} s"),
         ("residual", f"{_spread(answer.residual)} of optimality, {_spread(answer.violation)} of terminal constraints"),
         ("grid", _grid(answer)),
@@ -58,10 +57,11 @@ def _status(answer: Answer) -> str:
 
 
 def _objective(answer: Answer) -> str:
+    text = f"{_spread(answer.objective, '.12g')}, {'maximised' if answer.maximize else 'minimised'}"
     if answer.batch is not None or answer.reference is None:
-        return _spread(answer.objective, ".12g")
-    error = abs(float(answer.objective) - answer.reference) / max(abs(answer.reference), 1e-300)
-    return f"{float(answer.objective):.12g}, reference {answer.reference:.12g}, relative error {error:.1e}"
+        return text
+    error = abs(float(answer.objective) - answer.reference) / (abs(answer.reference) or 1.0)
+    return f"{text}; reference {answer.reference:.12g}, relative error {error:.1e}"
 
 
 def _grid(answer: Answer) -> str:

@@ -143,6 +143,13 @@ def test_a_warm_start_takes_fewer_iterations(transferred):
     assert nearby.success and int(nearby.iterations) < int(transferred.iterations)
 
 
+def test_a_warm_start_without_steps_ends_on_its_own_grid():
+    cold = solve(regulator(), accuracy=2e-10)
+    warm = solve(regulator(), accuracy=2e-10, guess=cold)
+    assert cold.steps > 100
+    assert [level.steps for level in warm.levels] == [cold.steps // 2, cold.steps]
+
+
 def test_random_starts_find_the_lower_of_two_minima_and_repeat_themselves():
     problem = two_valleys()
     caught = solve(problem, steps=4, guess=1.0)
