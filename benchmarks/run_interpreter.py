@@ -25,7 +25,8 @@ from pontryagin.backend.compiled import CompiledSweep
 from pontryagin.sweep import Arguments
 from pontryagin.time_grid import TimeGrid
 
-YARDSTICK, VERB, PUBLIC, ALL = "hand-written C++", "compiled verb", "sweep, J and dJ/du", "sweep, all outputs"
+YARDSTICK, VERB, BACKEND = "hand-written C++", "compiled verb", "backend, as methods call it"
+PUBLIC, ALL = "sweep, J and dJ/du", "sweep, all outputs"
 EAGER = "eager PyTorch and autograd"
 LIMITS = {1: ("<= 2.6", ">= 1000"), 1024: ("<= 2.7", ">= 60")}
 TOLERANCE = 1e-11  # of float64 sums in another order, over 100 steps that swing
@@ -37,10 +38,9 @@ class Contender:
     answer: Callable[[], Answer]
 
 
-def verb(batch: Batch) -> Contender:
-    """The compiled sweep below the public one: tensors that fit already, no checks of what a caller may give."""
-    p = problem()
-    backend = CompiledSweep(p, TimeGrid.uniform(STEPS), control_kind="constant", scheme="rk4", threads=1)
+def backend(batch: Batch) -> Contender:
+    """What a method of optimisation calls."""
+    sweeps = CompiledSweep(problem(), TimeGrid.uniform(STEPS), control_kind="constant", scheme="rk4", threads=1)
     size = batch.control.shape[0]
     arguments = Arguments(
         control=batch.control[..., None].contiguous(),
@@ -51,12 +51,34 @@ def verb(batch: Batch) -> Contender:
     outputs = frozenset({"objective", "control_derivative"})
 
     def answer() -> Answer:
-        result = backend.evaluate(arguments, outputs)
+        result = sweeps.evaluate(arguments, outputs)
         assert result.objective is not None
         assert result.control_derivative is not None
         return Answer(result.objective, result.control_derivative[..., 0])
 
-    return Contender(lambda: backend.evaluate(arguments, outputs), answer)
+    return Contender(lambda: sweeps.evaluate(arguments, outputs), answer)
+
+
+def verb(batch: Batch) -> Contender:
+    """The compiled sweep alone: one foreign call with addresses ready, as the hand-written code is called too."""
+    sweeps = CompiledSweep(problem(), TimeGrid.uniform(STEPS), control_kind="constant", scheme="rk4", threads=1)
+    size = batch.control.shape[0]
+    tau = TimeGrid.uniform(STEPS).nodes.contiguous()
+    final_time = torch.full((size,), HORIZON, dtype=torch.float64)
+    objective, gradient = torch.empty(size, dtype=torch.float64), torch.empty_like(batch.control)
+    used = {0: tau, 1: batch.control, 2: batch.initial_state, 3: final_time, 10: objective, 15: gradient}
+    # In the order of _core.Sweeper.run.
+    addresses = [used[i].data_ptr() if i in used else 0 for i in range(19)]
+    run_core = sweeps._sweeper(backward=True, keep_state=False, extended=False).run
+
+    def call(_held: object = used) -> None:
+        run_core(False, STEPS, size, STEPS, 0, 1, addresses)
+
+    def answer() -> Answer:
+        call()
+        return Answer(objective, gradient)
+
+    return Contender(call, answer)
 
 
 def public(batch: Batch, outputs: tuple[str, ...] | None) -> Contender:
@@ -93,6 +115,7 @@ def run() -> Report:
         contenders = {
             YARDSTICK: Contender(yardstick, yardstick.answer),
             VERB: verb(batch),
+            BACKEND: backend(batch),
             PUBLIC: public(batch, ("objective", "control_gradient")),
             ALL: public(batch, None),
         }
