@@ -30,11 +30,14 @@
 
 #define PMP_RESTRICT __restrict__
 
-// Unrolls the next loop completely; its bounds are constants.
+// Unrolls the next loop completely (its bounds are constants), or keeps it a loop.
 #if PMP_CUDA
 #define PMP_UNROLL _Pragma("unroll")
+#define PMP_ROLLED _Pragma("unroll 1")
 #elif defined(__clang__)
 #define PMP_UNROLL _Pragma("clang loop unroll(full)")
+#define PMP_ROLLED _Pragma("clang loop unroll(disable)")
 #else
 #define PMP_UNROLL _Pragma("GCC unroll 64")
+#define PMP_ROLLED _Pragma("GCC unroll 1")
 #endif

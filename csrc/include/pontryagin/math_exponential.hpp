@@ -6,7 +6,15 @@
 namespace pontryagin {
 inline namespace PMP_ISA {
 
-#if !PMP_CUDA
+#if PMP_CUDA
+
+template <class T>
+PMP_INLINE Pack<T, 1> sigmoid(Pack<T, 1> x) {
+  const Pack<T, 1> one(1), e = exp(-abs(x));
+  return select(x < Pack<T, 1>(0), e, one) / (one + e);
+}
+
+#else
 
 namespace kernel {
 
@@ -18,7 +26,7 @@ template <>
 struct Exponential<double> {
   static constexpr double log2_e = 0x1.71547652b82fep+0;
   static constexpr double ln2_high = 0x1.62e42ff000000p-1, ln2_low = -0x1.718432a1b0e26p-35;
-  static constexpr double overflow = 710.0, underflow = -746.0;  // exp is infinite above, zero below
+  static constexpr double overflow = 711.0, underflow = -746.0;  // exp/2 is infinite above, exp zero below
   static constexpr double coefficients[] = {5.00000000000001221e-01, 1.66666666666666990e-01, 4.16666666665152438e-02,
                                             8.33333333330717532e-03, 1.38888889470665535e-03, 1.98412699174468481e-04,
                                             2.48014898858220989e-05, 2.75572162442294835e-06, 2.76313017264839306e-07,
@@ -28,7 +36,7 @@ template <>
 struct Exponential<float> {
   static constexpr float log2_e = 0x1.715476p+0f;
   static constexpr float ln2_high = 0x1.62ep-1f, ln2_low = 0x1.0bfbe8p-15f;
-  static constexpr float overflow = 89.0f, underflow = -104.0f;
+  static constexpr float overflow = 90.0f, underflow = -104.0f;
   static constexpr float coefficients[] = {5.000000000e-01f, 1.666651815e-01f, 4.166620597e-02f, 8.368900046e-03f,
                                            1.395050553e-03f};
 };
@@ -102,15 +110,16 @@ PMP_INLINE P expm1(P x) {
   const P series = exp_series(select(bounded < low, low, bounded), P(0), shifted, r);
   const P k = shifted - magic;
   const P inverse_power = select(k > P(F::mantissa + 10), P(0), power_of_two(magic - k));
-  return copysign(scale((P(1) - inverse_power) + (r + series), shifted), x);
+  const P base = P(1) - inverse_power, sum = base + r;
+  return copysign(scale(sum + (((base - sum) + r) + series), shifted), x);
 }
 
-// cosh x = e + 1/(4 e), sinh |x| = e - 1/(4 e) with e = exp |x| / 2; for |x| < 1 sinh x = x + x z S(z), z = x^2, minimax.
+// cosh x = e + 1/(4 e), sinh |x| = e - 1/(4 e) with e = exp |x| / 2; for |x| < 1 sinh x = x + x z S(z), z = x^2,
+// minimax.
 template <class P>
 PMP_INLINE P half_exp(P size) {
   P shifted;
-  const P bounded = clamp_exponent(size);
-  const P y = exp_fraction(bounded, P(0), shifted);
+  const P y = exp_fraction(clamp_exponent(size), P(0), shifted);
   return scale(y, shifted - P(1));
 }
 
@@ -174,28 +183,29 @@ PMP_INLINE P tanh(P x) {
   return copysign(select(small, size, one) + numerator / denominator, x);
 }
 
+// 1/(1 + exp(-x)), with no loss on either side.
+template <class P>
+PMP_INLINE P sigmoid(P x) {
+  const P one(1), e = exp(-abs(x)), sum = one + e;
+  return divide_twofold(select(x < P(0), e, one), P(0), sum, e - (sum - one));
+}
+
 }  // namespace kernel
 
 #define PMP_BY_PARTS(name)                                                                      \
   template <class T, int W>                                                                     \
   PMP_INLINE Pack<T, W> name(Pack<T, W> x) {                                                    \
-    return kernel::by_parts(x, [](auto part) PMP_INLINE_LAMBDA { return kernel::name(part); });  \
+    return kernel::by_parts(x, [](auto part) PMP_INLINE_LAMBDA { return kernel::name(part); }); \
   }
 PMP_BY_PARTS(exp)
 PMP_BY_PARTS(expm1)
 PMP_BY_PARTS(sinh)
 PMP_BY_PARTS(cosh)
 PMP_BY_PARTS(tanh)
+PMP_BY_PARTS(sigmoid)
 #undef PMP_BY_PARTS
 
 #endif
-
-// 1/(1 + exp(-x)), with no loss on either side.
-template <class T, int W>
-PMP_INLINE Pack<T, W> sigmoid(Pack<T, W> x) {
-  const Pack<T, W> one(1), e = exp(-abs(x));
-  return select(x < Pack<T, W>(0), e, one) / (one + e);
-}
 
 }  // namespace PMP_ISA
 }  // namespace pontryagin

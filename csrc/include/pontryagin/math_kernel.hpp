@@ -54,7 +54,8 @@ struct Format<double> {
   static constexpr UInt64 sign = 1ull << 63;
   static constexpr UInt64 one = 1023ull << 52;
   // Adding `magic` rounds to an integer, half to even, and leaves it in the lowest bits; `splitter` halves a mantissa.
-  static constexpr double magic = 0x1.8p52, splitter = 0x1p27 + 1, smallest = 0x1p-1022, largest = 0x1.fffffffffffffp1023;
+  static constexpr double magic = 0x1.8p52, splitter = 0x1p27 + 1, smallest = 0x1p-1022,
+                          largest = 0x1.fffffffffffffp1023;
 };
 template <>
 struct Format<float> {
@@ -136,18 +137,28 @@ PMP_INLINE void put_part(P& x, int first, Part<P> value) {
   PMP_UNROLL
   for (int i = 0; i < part_count<P>; ++i) x.v[first + i] = value.v[i];
 }
+
+// f(first) for the first register of every part; more than two parts are a loop, which keeps the code short.
+template <class P, class F>
+PMP_INLINE void each_part(F f) {
+  if constexpr (P::count <= 2 * part_count<P>) {
+    f(0);
+    if constexpr (P::count > part_count<P>) f(part_count<P>);
+  } else {
+    PMP_ROLLED
+    for (int i = 0; i < P::count; i += part_count<P>) f(i);
+  }
+}
 template <class P, class F>
 PMP_INLINE P by_parts(P x, F f) {
   P r;
-  PMP_UNROLL
-  for (int i = 0; i < P::count; i += part_count<P>) put_part(r, i, f(part(x, i)));
+  each_part<P>([&](int i) PMP_INLINE_LAMBDA { put_part(r, i, f(part(x, i))); });
   return r;
 }
 template <class P, class F>
 PMP_INLINE P by_parts(P x, P y, F f) {
   P r;
-  PMP_UNROLL
-  for (int i = 0; i < P::count; i += part_count<P>) put_part(r, i, f(part(x, i), part(y, i)));
+  each_part<P>([&](int i) PMP_INLINE_LAMBDA { put_part(r, i, f(part(x, i), part(y, i))); });
   return r;
 }
 

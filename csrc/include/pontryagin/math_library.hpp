@@ -4,10 +4,10 @@
 
 #include "math_kernel.hpp"
 
-#define PMP_LIBRARY_UNARY(X)                                                                                      \
-  X(sin)                                                                                                          \
-  X(cos) X(tan) X(asin) X(acos) X(sinh) X(cosh) X(asinh) X(acosh) X(atanh) X(exp) X(expm1) X(log) X(log1p) X(erf) \
-      X(atan)
+#define PMP_LIBRARY_UNARY(X) \
+  X(sin)                     \
+  X(cos)                     \
+  X(tan) X(asin) X(acos) X(sinh) X(cosh) X(asinh) X(acosh) X(atanh) X(exp) X(expm1) X(log) X(log1p) X(erf) X(atan)
 #define PMP_LIBRARY_BINARY(X) X(pow) X(atan2) X(hypot)
 
 namespace pontryagin {
@@ -52,18 +52,6 @@ PMP_INLINE P each_lane(P x, T (*f)(T)) {
     return P::load(lanes);
   }
 }
-template <class P, class T = typename P::Scalar>
-PMP_INLINE P each_lane(P x, P y, T (*f)(T, T)) {
-  if constexpr (P::width == 1) {
-    return f(x.v[0], y.v[0]);
-  } else {
-    alignas(64) T lanes[P::width], others[P::width];
-    x.store(lanes);
-    y.store(others);
-    for (int i = 0; i < P::width; ++i) lanes[i] = f(lanes[i], others[i]);
-    return P::load(lanes);
-  }
-}
 }  // namespace library
 
 #define PMP_BY_LANE(name)                                       \
@@ -75,13 +63,6 @@ PMP_BY_LANE(asinh)
 PMP_BY_LANE(acosh)
 PMP_BY_LANE(atanh)
 PMP_BY_LANE(erf)
-#undef PMP_BY_LANE
-
-#define PMP_BY_LANE(name)                                          \
-  template <class T, int W>                                        \
-  PMP_INLINE Pack<T, W> name(Pack<T, W> x, Pack<T, W> y) {         \
-    return library::each_lane<Pack<T, W>, T>(x, y, library::name); \
-  }
 #undef PMP_BY_LANE
 
 #endif

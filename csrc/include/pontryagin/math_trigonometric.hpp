@@ -24,9 +24,11 @@ struct Circle<double> {
   static constexpr double two_over_pi = 0x1.45f306dc9c883p-1;
 #if PMP_FMA
   static constexpr double limit = 1e9;
+  static constexpr int parts = 3;
   static constexpr double half_pi[] = {0x1.921fb54442d18p+0, 0x1.1a62633145c07p-54, -0x1.f1976b7ed8fbcp-110};
 #else
   static constexpr double limit = 1.6e6;
+  static constexpr int parts = 4;
   static constexpr double half_pi[] = {0x1.921fb54400000p+0, 0x1.0b4611a600000p-34, 0x1.3198a2e000000p-69,
                                        0x1.b839a252049c1p-104};
 #endif
@@ -45,27 +47,64 @@ struct Circle<float> {
   static constexpr float two_over_pi = 0x1.45f306p-1f;
 #if PMP_FMA
   static constexpr float limit = 30000.0f;
+  static constexpr int parts = 3;
   static constexpr float half_pi[] = {0x1.921fb6p+0f, -0x1.777a5cp-25f, -0x1.ee59dap-50f};
 #else
   static constexpr float limit = 400.0f;
+  static constexpr int parts = 3;
   static constexpr float half_pi[] = {0x1.922p+0f, -0x1.2aeep-18f, -0x1.e973dcp-35f};
 #endif
-  static constexpr float sine[] = {-1.666665524e-01f, 8.332177065e-03f, -1.951714221e-04f};
+  static constexpr float sine[] = {-1.666666716e-01f, 8.333329111e-03f, -1.983933325e-04f, 2.718293445e-06f};
   static constexpr float cosine[] = {-0.5f, 4.166664556e-02f, -1.388736651e-03f, 2.443827543e-05f};
 };
 
-// |x| = k pi/2 + r by Cody and Waite (1980), q = k modulo 4 picks function and sign.
+// |x| = k pi/2 + r + r_low (Cody and Waite 1980); the lowest bits of `shifted` are k.
+template <class P>
+PMP_INLINE void reduce_twofold(P x, P& shifted, P& r, P& r_low) {
+  using Constants = Circle<typename P::Scalar>;
+  const P size = abs(x), magic(Format<typename P::Scalar>::magic);
+  shifted = fma(size, P(Constants::two_over_pi), magic);
+  const P k = shifted - magic;
+  r = fnma(k, P(Constants::half_pi[0]), size);  // exact
+  r_low = P(0);
+  PMP_UNROLL
+  for (int i = 1; i < Constants::parts; ++i) {
+    const P before = r, part(Constants::half_pi[i]), product = k * part;
+    r = before - product;
+    r_low = r_low + ((before - r) - product);
+#if PMP_FMA  // otherwise the product is exact
+    r_low = r_low - product_error(k, part, product);
+#endif
+  }
+}
+
+// The same rounded to one number. Fused multiply-adds make no other error worth mention.
+template <class P>
+PMP_INLINE P reduce(P x, P& shifted) {
+#if PMP_FMA
+  using Constants = Circle<typename P::Scalar>;
+  const P size = abs(x), magic(Format<typename P::Scalar>::magic);
+  shifted = fma(size, P(Constants::two_over_pi), magic);
+  const P k = shifted - magic;
+  P r = size;
+  PMP_UNROLL
+  for (int i = 0; i < Constants::parts; ++i) r = fnma(k, P(Constants::half_pi[i]), r);
+  return r;
+#else
+  P r, r_low;
+  reduce_twofold(x, shifted, r, r_low);
+  return r + r_low;
+#endif
+}
+
+// q = k modulo 4 picks function and sign.
 template <class P>
 PMP_INLINE void sincos(P x, P& s, P& c) {
   using T = typename P::Scalar;
   using Bits = typename P::Bits;
   using Constants = Circle<T>;
-  const P size = abs(x), magic(Format<T>::magic);
-  const P shifted = fma(size, P(Constants::two_over_pi), magic);
-  const P k = shifted - magic;
-  P r = size;
-  PMP_UNROLL
-  for (const T part : Constants::half_pi) r = fnma(k, P(part), r);
+  P shifted;
+  const P r = reduce(x, shifted);
   const P z = r * r;
   const P sine = fma(r * z, polynomial(z, Constants::sine), r);
   const P cosine = fma(z, polynomial(z, Constants::cosine), P(1));
@@ -80,24 +119,18 @@ template <class P>
 PMP_INLINE P tan(P x) {
   using T = typename P::Scalar;
   using Constants = Circle<T>;
-  const P size = abs(x), magic(Format<T>::magic);
-  const P shifted = fma(size, P(Constants::two_over_pi), magic);
-  const P k = shifted - magic;
-  P r = size, r_low(0);
-  PMP_UNROLL
-  for (const T part : Constants::half_pi) {
-    const P before = r;
-    r = fnma(k, P(part), before);
-    r_low = r_low + fnma(k, P(part), before - r);
-  }
-  const P z = r * r, one(1);
+  P shifted, r, r_low;
+  reduce_twofold(x, shifted, r, r_low);
+  const P z = r * r, z_low = fma(r + r, r_low, product_error(r, r, z)), half = P(-0.5) * z, one(1);
   const P s_rest = fma(r * z, polynomial(z, Constants::sine), r_low);
-  const P c_rest = fnma(r, r_low, z * polynomial(z, Constants::cosine));
   const P s = r + s_rest, s_low = s_rest - (s - r);
-  const P c = one + c_rest, c_low = c_rest - (c - one);
+  constexpr int terms = sizeof(Constants::cosine) / sizeof(T) - 1;
+  const P c_rest = fma(z * z, estrin<1, terms>(z, Constants::cosine), P(-0.5) * z_low);
+  const P head = one + half, rest = (half - (head - one)) + c_rest;
+  const P c = head + rest, c_low = rest - (c - head);
   const auto odd = (as_bits(shifted) & typename P::Bits(1)) != typename P::Bits(0);
-  const P quotient = divide_twofold(select(odd, -c, s), select(odd, -c_low, s_low), select(odd, s, c),
-                                    select(odd, s_low, c_low));
+  const P quotient =
+      divide_twofold(select(odd, -c, s), select(odd, -c_low, s_low), select(odd, s, c), select(odd, s_low, c_low));
   return from_bits<P>(as_bits(quotient) ^ (as_bits(x) & typename P::Bits(Format<T>::sign)));
 }
 
@@ -112,8 +145,8 @@ PMP_INLINE typename P::Mask beyond_reduction(P x) {
 template <class T, int W>
 PMP_INLINE void sincos(Pack<T, W> x, Pack<T, W>& s, Pack<T, W>& c) {
   using P = Pack<T, W>;
-  PMP_UNROLL
-  for (int i = 0; i < P::count; i += kernel::part_count<P>) {
+  P sines, cosines;
+  kernel::each_part<P>([&](int i) PMP_INLINE_LAMBDA {
     const auto part = kernel::part(x, i);
     kernel::Part<P> sine, cosine;
     kernel::sincos(part, sine, cosine);
@@ -122,9 +155,11 @@ PMP_INLINE void sincos(Pack<T, W> x, Pack<T, W>& s, Pack<T, W>& c) {
       sine = kernel::patch(rare, part, sine, library::sin);
       cosine = kernel::patch(rare, part, cosine, library::cos);
     }
-    kernel::put_part(s, i, sine);
-    kernel::put_part(c, i, cosine);
-  }
+    kernel::put_part(sines, i, sine);
+    kernel::put_part(cosines, i, cosine);
+  });
+  s = sines;
+  c = cosines;
 }
 
 template <class T, int W>
