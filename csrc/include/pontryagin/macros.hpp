@@ -20,15 +20,11 @@
 #define PMP_INLINE_LAMBDA __attribute__((always_inline))
 #endif
 
-#if defined(__CUDACC_RTC__) || (defined(_MSC_VER) && !defined(__clang__))
-#define PMP_LIKELY(condition) (condition)
+#if PMP_CUDA
 #define PMP_UNLIKELY(condition) (condition)
 #else
-#define PMP_LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define PMP_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 #endif
-
-#define PMP_RESTRICT __restrict__
 
 // Unrolls the next loop completely (its bounds are constants), or keeps it a loop.
 #if PMP_CUDA

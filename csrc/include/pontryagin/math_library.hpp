@@ -4,11 +4,12 @@
 
 #include "math_kernel.hpp"
 
+// clang-format off
 #define PMP_LIBRARY_UNARY(X) \
-  X(sin)                     \
-  X(cos)                     \
-  X(tan) X(asin) X(acos) X(sinh) X(cosh) X(asinh) X(acosh) X(atanh) X(exp) X(expm1) X(log) X(log1p) X(erf) X(atan)
+  X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) X(asinh) X(acosh) X(atanh) \
+  X(exp) X(expm1) X(log) X(log1p) X(erf)
 #define PMP_LIBRARY_BINARY(X) X(pow) X(atan2) X(hypot)
+// clang-format on
 
 namespace pontryagin {
 inline namespace PMP_ISA {

@@ -39,7 +39,9 @@ constexpr int native_bytes = 16;
 #endif
 
 // Lanes of `bytes` bytes in one register of a pack of W lanes.
-constexpr int native_lanes(int bytes, int W) { return W * bytes <= native_bytes || W == 1 ? W : native_bytes / bytes; }
+PMP_HD constexpr int native_lanes(int bytes, int W) {
+  return W * bytes <= native_bytes || W == 1 ? W : native_bytes / bytes;
+}
 
 template <class T, int lanes>
 struct Native;

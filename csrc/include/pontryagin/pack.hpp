@@ -5,6 +5,10 @@
 // Every operation does the same to each lane, in the same order and with the same roundings, for every W: a lane's bits
 // never depend on W or on its neighbours. Multiply-adds are fused only where `fma`, `fms` or `fnma` is written, and
 // then always, scalars included, if the instruction set has them (PMP_FMA); without them they are a product and a sum.
+// (Sign and payload of a NaN are not part of that promise.)
+//
+// A function that takes packs and is not inlined should take them by reference: by value they are copied in pieces
+// through the stack, which can cost as much as a sine.
 #pragma once
 
 #include "macros.hpp"
