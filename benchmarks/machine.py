@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def describe() -> dict[str, object]:
         "python": platform.python_version(),
         "compiler": _or_none(lambda: _first_line([os.environ.get("CXX", "c++"), "--version"])),
         "commit": _or_none(lambda: _first_line(["git", "describe", "--always", "--dirty"])),
-        "packages": {name: found for name in PACKAGES if (found := _or_none(lambda name=name: version(name)))},
+        "packages": {name: found for name in PACKAGES if (found := _or_none(partial(version, name)))},
     }
 
 

@@ -85,8 +85,8 @@ def _casadi(batch: Batch) -> Peer:
     arrays = (batch.initial_state.numpy(), batch.control.numpy(), np.zeros(size), np.zeros((size, STEPS)))
     buffer, trigger = gradient.buffer()
     for index in (0, 1):
-        buffer.set_arg(index, memoryview(arrays[index]))
-        buffer.set_res(index, memoryview(arrays[2 + index]))
+        buffer.set_arg(index, arrays[index].data)
+        buffer.set_res(index, arrays[2 + index].data)
 
     def call(_held: object = (gradient, buffer, arrays)) -> None:
         trigger()
