@@ -40,6 +40,7 @@ class Sweeper:
         backward: bool,
         keep_state: bool,
         extended: bool,
+        uniform: bool,
     ) -> None: ...
     def run(
         self,

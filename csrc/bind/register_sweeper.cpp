@@ -74,9 +74,9 @@ class BoundSweeper {
  public:
   BoundSweeper(const ModelCode& model, const std::vector<std::vector<double>>& a, const std::vector<double>& b,
                const std::vector<double>& c, double t0, bool linear_control, bool linear_data, bool backward,
-               bool keep_state, bool extended)
+               bool keep_state, bool extended, bool uniform)
       : t0_(t0),
-        sweeper_(model, tableau_of(a, b, c), t0, {linear_control, linear_data, backward, keep_state, extended}) {}
+        sweeper_(model, tableau_of(a, b, c), t0, {linear_control, linear_data, backward, keep_state, extended, uniform}) {}
 
   void run(bool single, int steps, long batch, long control_stride, long data_stride, int threads,
            const std::array<Pointer, 19>& address) {
@@ -122,10 +122,10 @@ class BoundSweeper {
 void register_sweeper(py::module_& module) {
   py::class_<BoundSweeper>(module, "Sweeper", "The programs of one problem, tableau and request.")
       .def(py::init<const ModelCode&, const std::vector<std::vector<double>>&, const std::vector<double>&,
-                    const std::vector<double>&, double, bool, bool, bool, bool, bool>(),
+                    const std::vector<double>&, double, bool, bool, bool, bool, bool, bool>(),
            py::arg("model"), py::arg("a"), py::arg("b"), py::arg("c"), py::kw_only(), py::arg("t0"),
            py::arg("linear_control"), py::arg("linear_data"), py::arg("backward"), py::arg("keep_state"),
-           py::arg("extended"))
+           py::arg("extended"), py::arg("uniform"))
       .def("run", &BoundSweeper::run, py::arg("single"), py::arg("steps"), py::arg("batch"), py::arg("control_stride"),
            py::arg("data_stride"), py::arg("threads"), py::arg("addresses"),
            "Runs a batch. Addresses, 0 where not given or not wanted: tau, control, initial state, final time,\n"

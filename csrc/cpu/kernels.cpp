@@ -33,35 +33,44 @@ class InterpretedSweep {
       fixed(linked_.fixed_count)[one_lane::one] = T(1);
       fixed(linked_.fixed_count)[one_lane::minus_zero] = -T(0);
     }
-    run(linked_.prologue, 0);
+    const Real span = Real::load(fixed(linked_.span));
+    if (linked_.uniform) (span * Real(T(1) / static_cast<T>(job_.steps))).store(fixed(linked_.h));
+    run(linked_.prologue, 0, none, none);
   }
   void forward(int k) {
     set_time(k);
-    run(linked_.forward, k);
+    run(linked_.forward, k, head, all);
   }
-  void finish() { run(linked_.terminal, job_.steps); }
+  void finish() { run(linked_.terminal, job_.steps, head, head); }
   void backward(int k) {
     set_time(k);
-    run(linked_.backward, k);
+    run(linked_.backward, k, all, head);
   }
 
  private:
   void set_time(int k) {
     const Real span = Real::load(fixed(linked_.span));
-    (span * Real(static_cast<T>(job_.tau[k + 1] - job_.tau[k]))).store(fixed(linked_.h));
+    if (!linked_.uniform) (span * Real(static_cast<T>(job_.tau[k + 1] - job_.tau[k]))).store(fixed(linked_.h));
     fma(span, Real(static_cast<T>(job_.tau[k])), Real(static_cast<T>(job_.t0))).store(fixed(linked_.t));
   }
 
-  void run(const Linked* program, int k) {
+  // How much of a record a program reads or writes: its head, [x][u][d][p]..., or the cut too.
+  enum Extent { none, head, all };
+
+  void run(const Linked* program, int k, [[maybe_unused]] Extent reads, [[maybe_unused]] Extent writes) {
     if constexpr (W > 1) {
       Machine<Real>::run(program, reinterpret_cast<char*>(fixed_), reinterpret_cast<char*>(record(k)));
     } else {
-      // The record at hand and the next pass through the window.
+      // The record at hand and the head of the next pass through the window.
+      const long sizes[] = {0, one_lane::round_up(linked_.head_count), record_stride()};
+      const long next_size = k < job_.steps && reads != none ? sizes[head] : 0;
       T* const window = fixed_ + one_lane::window(linked_.fixed_count);
-      const long size = (k < job_.steps ? 2 : 1) * record_stride();
-      copy_window(window, record(k), size);
+      T* const next = window + record_stride();
+      copy_window(window, record(k), sizes[reads]);
+      copy_window(next, record(k + 1), next_size);
       MachineOne<T>::run(program, reinterpret_cast<char*>(fixed_));
-      copy_window(record(k), window, size);
+      copy_window(record(k), window, sizes[writes]);
+      copy_window(record(k + 1), next, next_size);
     }
   }
 

@@ -93,21 +93,28 @@ std::vector<Linked> link_one(const Program& program, const LinkTarget& target) {
     return byte_offset(slot, target.scalar_bytes);
   };
   std::vector<Linked> out;
-  out.reserve(program.code.size());
-  int waiting = -1;  // kind of the instruction before, if it may still become the first of a pair
+  std::vector<int> kind;
   for (Instruction instruction : program.code) {
-    const int kind = as_fused(instruction, one, minus_zero);
+    kind.push_back(as_fused(instruction, one, minus_zero));
     if (!instruction.store) instruction.to = spare;
-    const int single = kind >= 0 ? one_lane::alone(kind)
-                                 : one_lane::handler(static_cast<int>(instruction.op), static_cast<int>(instruction.accumulator));
-    const void* handler = checked(target.handlers[single]);
-    if (kind >= 0 && waiting >= 0) {
-      out.back().handler = target.handlers[one_lane::pair(waiting, kind)];
-      waiting = -1;
+    const int accumulator = static_cast<int>(instruction.accumulator);
+    const int handler = kind.back() >= 0 ? one_lane::alone(kind.back())
+                                         : one_lane::handler(static_cast<int>(instruction.op), accumulator);
+    out.push_back({checked(target.handlers[handler]), offset(instruction.to), offset(instruction.a),
+                   offset(instruction.b), offset(instruction.c)});
+  }
+  // The first of a pair or a triple carries the handler that runs them all. The last instruction is a halt.
+  const auto plus = [](int k) { return k >= 0 && k < one_lane::plus_kinds; };
+  for (std::size_t i = 0; i + 1 < out.size();) {
+    if (i + 2 < out.size() && plus(kind[i]) && plus(kind[i + 1]) && plus(kind[i + 2])) {
+      out[i].handler = target.handlers[one_lane::triple(kind[i], kind[i + 1], kind[i + 2])];
+      i += 3;
+    } else if (kind[i] >= 0 && kind[i + 1] >= 0) {
+      out[i].handler = target.handlers[one_lane::pair(kind[i], kind[i + 1])];
+      i += 2;
     } else {
-      waiting = kind;
+      ++i;
     }
-    out.push_back({handler, offset(instruction.to), offset(instruction.a), offset(instruction.b), offset(instruction.c)});
   }
   return out;
 }

@@ -165,6 +165,7 @@ class Builder {
       if (node.op == Op::input) {
         const bool in_fixed = node.a == static_cast<int>(Bank::fixed);
         const bool parameter = in_fixed && ((node.b >= f.theta && node.b < f.theta + out_.sizes.q) || node.b == f.span ||
+                                            (out_.request.uniform && node.b == f.h) ||
                                             (node.b >= f.nu && node.b < f.e));
         rank_[id] = parameter ? 1 : 2;
         continue;

@@ -1,6 +1,6 @@
 // The programs of a sweep, made by running the step templates once on symbols.
 //
-//     prologue   once a block: what depends on parameters and constants alone
+//     prologue   once a block: what depends on parameters, constants and the length of uniform steps alone
 //     forward    at record k:  x_k, u_k -> x_{k+1} in the next record, J, and the cut for the way back
 //     terminal   at record N:  J, J_a, e, and p_N
 //     backward   at record k:  p_{k+1} in the next record -> p_k, dJ_a/du_k, sums for theta and t1
@@ -22,6 +22,7 @@ struct SweepRequest {
   bool backward = false;
   bool keep_state = false;  // x and p stay side by side in the records instead of p replacing x
   bool extended = false;    // derivatives in theta and t1, cotangents
+  bool uniform = false;     // all steps of one length, so that what depends on it alone is computed once
 };
 
 // Slots of the fixed bank that the driver fills or reads.

@@ -71,6 +71,14 @@ bool evaluate(Op op, double a, double b, double c, double& result) {
   }
 }
 
+// A constant times an input: what the step length times a weight looks like.
+bool Tape::is_step_weight(int id) const {
+  const TapeNode& node = (*this)[id];
+  if (node.op == Op::input) return false;
+  return node.op == Op::mul && ((is_constant(node.a) && (*this)[node.b].op == Op::input) ||
+                                (is_constant(node.b) && (*this)[node.a].op == Op::input));
+}
+
 int Tape::fold(Op op, int a, int b, int c) {
   const bool constants = is_constant(a) && (b < 0 || is_constant(b)) && (c < 0 || is_constant(c));
   double value = 0.0;
@@ -83,6 +91,14 @@ int Tape::fold(Op op, int a, int b, int c) {
     case Op::add:
       if (is(a, 0.0)) return b;
       if (is(b, 0.0)) return a;
+      // k h + l h = (k + l) h: the weights of a tableau times the step length.
+      if ((*this)[a].op == Op::mul && (*this)[b].op == Op::mul) {
+        const TapeNode left = (*this)[a], right = (*this)[b];
+        if (is_constant(left.a) && is_constant(right.a) && left.b == right.b)
+          return apply(Op::mul, constant((*this)[left.a].value + (*this)[right.a].value), left.b);
+        if (is_constant(left.b) && is_constant(right.b) && left.a == right.a)
+          return apply(Op::mul, constant((*this)[left.b].value + (*this)[right.b].value), left.a);
+      }
       break;
     case Op::sub:
       if (is(b, 0.0)) return a;
@@ -108,6 +124,17 @@ int Tape::fold(Op op, int a, int b, int c) {
       if (is(a, -1.0)) return apply(Op::sub, c, b);
       if (is(b, -1.0)) return apply(Op::sub, c, a);
       if (is(c, 0.0)) return apply(Op::mul, a, b);
+      // a b + (a' b + c') = (a + a') b + c': a running cost that is the same at several stages.
+      if ((*this)[c].op == Op::fma) {
+        const TapeNode inner = (*this)[c];
+        for (int first : {a, b})
+          for (int second : {inner.a, inner.b}) {
+            const int factor = first == a ? b : a;
+            if (factor != (second == inner.a ? inner.b : inner.a)) continue;
+            const int sum = is_step_weight(first) && is_step_weight(second) ? apply(Op::add, first, second) : -1;
+            if (sum >= 0) return apply(Op::fma, sum, factor, inner.c);
+          }
+      }
       break;
     case Op::where:
       if (is_constant(a)) return (*this)[a].value != 0.0 ? b : c;

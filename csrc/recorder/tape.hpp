@@ -51,6 +51,7 @@ class Tape {
   int intern(const TapeNode& node);
   bool is(int id, double value) const;
   bool is_constant(int id) const;
+  bool is_step_weight(int id) const;
   // The node that `op` of these operands simplifies to, or -1.
   int fold(Op op, int a, int b, int c);
 

@@ -66,7 +66,8 @@ struct RandomModel {
     for (int i = 0; i < q; ++i) end.push_back({Group::theta, i});
     end.push_back({Group::t, 0});
     const int r = equalities + inequalities;
-    make(random, end, static_cast<int>(end.size()), 1 + r, code.terminal, code.terminal_pullback, Group::omega, Group::omega, r + 1);
+    make(random, end, static_cast<int>(end.size()), 1 + r, code.terminal, code.terminal_pullback, Group::omega,
+         Group::omega, r + 1);
     code.validate();
   }
 
@@ -87,7 +88,10 @@ struct RandomModel {
     const std::vector<int> x = inputs(f), y = inputs(g);
     for (const auto& row : terms) {
       int sum = f.constant(0.25);
-      for (const Term& term : row) sum = f.apply(Op::add, sum, f.apply(Op::mul, f.apply(Op::mul, f.constant(term.k), shaped(f, term.shape, x[term.a])), x[term.b]));
+      for (const Term& term : row)
+        sum = f.apply(
+            Op::add, sum,
+            f.apply(Op::mul, f.apply(Op::mul, f.constant(term.k), shaped(f, term.shape, x[term.a])), x[term.b]));
       primal.outputs.push_back(sum);
     }
     std::vector<int> derivative(names.size(), -1);
@@ -96,16 +100,20 @@ struct RandomModel {
       for (const Term& term : terms[static_cast<std::size_t>(j)]) {
         const int scaled = g.apply(Op::mul, g.constant(term.k), weight);
         accumulate(g, derivative[term.b], g.apply(Op::mul, scaled, shaped(g, term.shape, y[term.a])));
-        accumulate(g, derivative[term.a], g.apply(Op::mul, g.apply(Op::mul, scaled, slope(g, term.shape, y[term.a])), y[term.b]));
+        accumulate(g, derivative[term.a],
+                   g.apply(Op::mul, g.apply(Op::mul, scaled, slope(g, term.shape, y[term.a])), y[term.b]));
       }
     }
     for (int i = 0; i < differentiable; ++i)
-      pullback.outputs.push_back(derivative[static_cast<std::size_t>(i)] < 0 ? g.constant(0.0) : derivative[static_cast<std::size_t>(i)]);
+      pullback.outputs.push_back(derivative[static_cast<std::size_t>(i)] < 0 ? g.constant(0.0)
+                                                                             : derivative[static_cast<std::size_t>(i)]);
     const std::vector<std::int32_t> f_outputs = primal.outputs, g_outputs = pullback.outputs;
     primal = f.code, pullback = g.code;
     primal.outputs = f_outputs, pullback.outputs = g_outputs;
   }
-  static int shaped(Writer& w, int shape, int a) { return shape == 0 ? a : w.apply(shape == 1 ? Op::sin : Op::tanh, a); }
+  static int shaped(Writer& w, int shape, int a) {
+    return shape == 0 ? a : w.apply(shape == 1 ? Op::sin : Op::tanh, a);
+  }
   static int slope(Writer& w, int shape, int a) {
     if (shape == 0) return w.constant(1.0);
     if (shape == 1) return w.apply(Op::cos, a);
@@ -123,17 +131,21 @@ struct Data {
   std::vector<T> objective, lagrangian, terminal, state, costate, control_d, x0_d, theta_d, t1_d;
 
   Data(std::mt19937& random, const ModelSizes& s, int steps_, int batch_, const SweepRequest& request)
-      : steps(steps_), batch(batch_), control_nodes(steps_ + request.linear_control), data_nodes(steps_ + request.linear_data) {
+      : steps(steps_),
+        batch(batch_),
+        control_nodes(steps_ + request.linear_control),
+        data_nodes(steps_ + request.linear_data) {
     std::uniform_real_distribution<double> unit(-1.0, 1.0), positive(0.5, 1.5);
     tau.push_back(0.0);
-    for (int k = 0; k < steps; ++k) tau.push_back(tau.back() + positive(random));
+    for (int k = 0; k < steps; ++k) tau.push_back(tau.back() + (request.uniform ? 1.0 : positive(random)));
     for (double& node : tau) node /= tau[static_cast<std::size_t>(steps)];
     const auto fill = [&](std::vector<T>& v, long size, auto& distribution) {
       v.resize(static_cast<std::size_t>(size));
       for (T& value : v) value = static_cast<T>(distribution(random));
     };
     const long b = batch;
-    fill(control, b * control_nodes * s.m, unit), fill(x0, b * s.n, unit), fill(t1, b, positive), fill(theta, b * s.q, unit);
+    fill(control, b * control_nodes * s.m, unit), fill(x0, b * s.n, unit), fill(t1, b, positive),
+        fill(theta, b * s.q, unit);
     fill(data, b * data_nodes * s.nd, unit), fill(nu, b * s.r, unit), fill(rho, b * s.r, positive);
     fill(weight, b, positive), fill(cotangent, b * (steps + 1) * s.n, unit);
     objective.resize(b), lagrangian.resize(b), terminal.resize(b * s.r), state.resize(b * (steps + 1) * s.n);
@@ -145,17 +157,21 @@ struct Data {
     SweepJob<T> j;
     j.steps = steps, j.tau = tau.data(), j.t0 = 0.25;
     j.control = control.data() + first * control_nodes * s.m, j.control_stride = static_cast<long>(control_nodes) * s.m;
-    j.initial_state = x0.data() + first * s.n, j.final_time = t1.data() + first, j.parameters = theta.data() + first * s.q;
+    j.initial_state = x0.data() + first * s.n, j.final_time = t1.data() + first,
+    j.parameters = theta.data() + first * s.q;
     j.data = data.data() + first * data_nodes * s.nd, j.data_stride = static_cast<long>(data_nodes) * s.nd;
     j.multipliers = nu.data() + first * s.r, j.penalties = rho.data() + first * s.r;
     const long path = static_cast<long>(steps + 1) * s.n;
-    if (request.extended) j.objective_cotangent = weight.data() + first, j.state_cotangent = cotangent.data() + first * path;
-    j.objective = objective.data() + first, j.lagrangian = lagrangian.data() + first, j.terminal = terminal.data() + first * s.r;
+    if (request.extended)
+      j.objective_cotangent = weight.data() + first, j.state_cotangent = cotangent.data() + first * path;
+    j.objective = objective.data() + first, j.lagrangian = lagrangian.data() + first,
+    j.terminal = terminal.data() + first * s.r;
     j.state = state.data() + first * path;
     if (!request.backward) return j;
     j.costate = costate.data() + first * path, j.control_derivative = control_d.data() + first * control_nodes * s.m;
     j.initial_state_derivative = x0_d.data() + first * s.n;
-    if (request.extended) j.parameter_derivative = theta_d.data() + first * s.q, j.final_time_derivative = t1_d.data() + first;
+    if (request.extended)
+      j.parameter_derivative = theta_d.data() + first * s.q, j.final_time_derivative = t1_d.data() + first;
     return j;
   }
 
@@ -164,7 +180,9 @@ struct Data {
     double sum = static_cast<double>(lagrangian[static_cast<std::size_t>(problem)]);
     const long path = static_cast<long>(steps + 1) * s.n;
     if (extended)
-      for (long i = 0; i < path; ++i) sum += static_cast<double>(cotangent[static_cast<std::size_t>(problem * path + i)]) * static_cast<double>(state[static_cast<std::size_t>(problem * path + i)]);
+      for (long i = 0; i < path; ++i)
+        sum += static_cast<double>(cotangent[static_cast<std::size_t>(problem * path + i)]) *
+               static_cast<double>(state[static_cast<std::size_t>(problem * path + i)]);
     return sum;
   }
 };
@@ -185,23 +203,28 @@ void same_bits_at_every_batch_size(Sweeper& sweeper, const SweepRequest& request
   expect(std::isfinite(single.lagrangian[0]), "float32 is not finite", model);
 }
 
-void derivatives_match_central_differences(Sweeper& sweeper, const SweepRequest& request, std::mt19937& random, int model) {
+void derivatives_match_central_differences(Sweeper& sweeper, const SweepRequest& request, std::mt19937& random,
+                                           int model) {
   const ModelSizes& s = sweeper.programs().sizes;
   Data<double> at(random, s, 4, 3, request);
   if (!request.extended) std::fill(at.weight.begin(), at.weight.end(), 1.0);
   sweeper.run(at.job(request, 0, s), at.batch, 1, nullptr);
   const double step = 1e-6, tolerance = 1e-7;  // rounding 1e-16 / 1e-6 and truncation 1e-12, times values of order one
-  const auto check = [&](std::vector<double> Data<double>::*argument, const std::vector<double>& derivative, const char* what) {
+  const auto check = [&](std::vector<double> Data<double>::* argument, const std::vector<double>& derivative,
+                         const char* what) {
     const long per_problem = static_cast<long>((at.*argument).size()) / at.batch;
     for (long i = 0; i < std::min<long>(per_problem, 6); ++i) {
       const long index = per_problem + i * per_problem / std::min<long>(per_problem, 6);  // of the second problem
       Data<double> up = at, down = at;
-      (up.*argument)[static_cast<std::size_t>(index)] += step, (down.*argument)[static_cast<std::size_t>(index)] -= step;
-      sweeper.run(up.job(request, 0, s), up.batch, 1, nullptr), sweeper.run(down.job(request, 0, s), down.batch, 1, nullptr);
+      (up.*argument)[static_cast<std::size_t>(index)] += step,
+          (down.*argument)[static_cast<std::size_t>(index)] -= step;
+      sweeper.run(up.job(request, 0, s), up.batch, 1, nullptr),
+          sweeper.run(down.job(request, 0, s), down.batch, 1, nullptr);
       // omega_0 J + constraint terms: the lagrangian carries the weight itself.
       const double difference = (up.value(1, s, request.extended) - down.value(1, s, request.extended)) / (2 * step);
       const double scale = 1.0 + std::fabs(difference);
-      if (std::fabs(difference - derivative[static_cast<std::size_t>(index)]) > tolerance * scale) expect(false, what, model);
+      if (std::fabs(difference - derivative[static_cast<std::size_t>(index)]) > tolerance * scale)
+        expect(false, what, model);
     }
   };
   check(&Data<double>::control, at.control_d, "derivative in the control");
@@ -214,12 +237,17 @@ void derivatives_match_central_differences(Sweeper& sweeper, const SweepRequest&
 
 int main() {
   std::mt19937 random(7);
-  const auto between = [&random](int low, int high) { return low + static_cast<int>(random() % static_cast<unsigned>(high - low + 1)); };
+  const auto between = [&random](int low, int high) {
+    return low + static_cast<int>(random() % static_cast<unsigned>(high - low + 1));
+  };
   for (int model = 0; model < 40; ++model) {
-    const RandomModel made(random, between(1, 5), between(1, 3), between(0, 3), between(0, 2), between(0, 2), between(0, 2));
+    const RandomModel made(random, between(1, 5), between(1, 3), between(0, 3), between(0, 2), between(0, 2),
+                           between(0, 2));
     SweepRequest request;
     request.linear_control = random() % 2 != 0, request.linear_data = random() % 2 != 0;
-    request.backward = model % 5 != 0, request.keep_state = request.backward, request.extended = request.backward && random() % 2 != 0;
+    request.backward = model % 5 != 0, request.keep_state = request.backward,
+    request.extended = request.backward && random() % 2 != 0;
+    request.uniform = random() % 2 != 0;
     Sweeper sweeper(made.code, rk4(), 0.25, request);
     same_bits_at_every_batch_size(sweeper, request, random, model);
     if (request.backward) derivatives_match_central_differences(sweeper, request, random, model);

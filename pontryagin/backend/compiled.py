@@ -87,6 +87,8 @@ class CompiledSweep:
         self._single = dtype == torch.float32
         self._steps = grid.steps
         self._tau = grid.nodes.to(torch.float64).contiguous()
+        # Nodes k / N differ by 1 / N only up to rounding; steps that are meant to be equal are taken as equal.
+        self._uniform = bool((self._tau.diff() * grid.steps - 1.0).abs().max() < 1e-12)
         self._t0 = problem.t0
         self._tableau = tableau_named(scheme)
         self._linear_control = control_kind == "linear"
@@ -103,7 +105,7 @@ class CompiledSweep:
 
     def _sweeper(self, backward: bool, keep_state: bool, extended: bool) -> _core.Sweeper:
         t = self._tableau
-        key = (t, self._t0, self._linear_control, self._linear_data, backward, keep_state, extended)
+        key = (t, self._t0, self._linear_control, self._linear_data, backward, keep_state, extended, self._uniform)
         kept = self.model.sweepers.get(key)
         if kept is None:
             kept = self.model.sweepers[key] = _core.Sweeper(
@@ -117,6 +119,7 @@ class CompiledSweep:
                 backward=backward,
                 keep_state=keep_state,
                 extended=extended,
+                uniform=self._uniform,
             )
         return kept
 

@@ -2,7 +2,7 @@
 //
 // With one lane an instruction does so little that jumping to its handler is most of its cost. So sums, differences,
 // products and fused multiply-adds are all written as r = c + a b or r = c - a b, with 1 and -0 for what is missing
-// (which changes no bit), and two of them share one handler. Everything lies in one array: the record of the node at
+// (which changes no bit), and two or three of them share one handler. Everything lies in one array: the record of the node at
 // hand and the next are copied into a window of it and back, and a result nobody wants in memory goes to a spare slot.
 #pragma once
 
@@ -26,11 +26,17 @@ struct MachineOne {
 #define PMP_KINDS(X, first) X(first, p0) X(first, p1) X(first, p2) X(first, n0) X(first, n1) X(first, n2)
 #define PMP_ADDRESS_OF_PAIR(first, second) &&first##_##second,
 #define PMP_ROW(first) &&first##_alone, PMP_KINDS(PMP_ADDRESS_OF_PAIR, first)
+#define PMP_PLUS_KINDS(X, first, second) X(first, second, p0) X(first, second, p1) X(first, second, p2)
+#define PMP_PLUS_PAIRS(X, first) \
+  PMP_PLUS_KINDS(X, first, p0) PMP_PLUS_KINDS(X, first, p1) PMP_PLUS_KINDS(X, first, p2)
+#define PMP_ADDRESS_OF_TRIPLE(first, second, third) &&first##_##second##_##third,
 #define PMP_UNARY_ROW(name) &&name##_0, &&name##_1, nullptr
 #define PMP_BINARY_ROW(name) &&name##_0, &&name##_1, &&name##_2
 #define PMP_ABSENT_ROW nullptr, nullptr, nullptr
     static const void* const table[] = {
         PMP_ROW(p0) PMP_ROW(p1) PMP_ROW(p2) PMP_ROW(n0) PMP_ROW(n1) PMP_ROW(n2)
+        PMP_PLUS_PAIRS(PMP_ADDRESS_OF_TRIPLE, p0) PMP_PLUS_PAIRS(PMP_ADDRESS_OF_TRIPLE, p1)
+        PMP_PLUS_PAIRS(PMP_ADDRESS_OF_TRIPLE, p2)
         PMP_UNARY_ROW(neg), PMP_UNARY_ROW(abs), PMP_UNARY_ROW(sign), PMP_UNARY_ROW(sqrt), PMP_UNARY_ROW(reciprocal),
         PMP_UNARY_ROW(exp), PMP_UNARY_ROW(expm1), PMP_UNARY_ROW(log), PMP_UNARY_ROW(log1p), PMP_UNARY_ROW(sin),
         PMP_UNARY_ROW(cos), PMP_UNARY_ROW(tan), PMP_UNARY_ROW(asin), PMP_UNARY_ROW(acos), PMP_UNARY_ROW(atan),
@@ -60,17 +66,17 @@ struct MachineOne {
 #define PMP_DO_n0(i) acc = fnma(PMP_AT(i->a), PMP_AT(i->b), PMP_AT(i->c));
 #define PMP_DO_n1(i) acc = fnma(acc, PMP_AT(i->b), PMP_AT(i->c));
 #define PMP_DO_n2(i) acc = fnma(PMP_AT(i->a), PMP_AT(i->b), acc);
-#define PMP_PAIR(first, second)  \
-  first##_##second : {           \
-    PMP_DO_##first(ip)           \
-    PMP_PUT(ip->to, acc);        \
-    const Linked* const then = ip + 1; \
-    PMP_DO_##second(then)        \
-    PMP_PUT(then->to, acc);      \
-  }                              \
+#define PMP_STEP(kind, i) \
+  PMP_DO_##kind((ip + i)) \
+  PMP_PUT(ip[i].to, acc);
+#define PMP_PAIR(first, second)                                \
+  first##_##second : { PMP_STEP(first, 0) PMP_STEP(second, 1) } \
   PMP_NEXT(2)
+#define PMP_TRIPLE(first, second, third)                                                   \
+  first##_##second##_##third : { PMP_STEP(first, 0) PMP_STEP(second, 1) PMP_STEP(third, 2) } \
+  PMP_NEXT(3)
 #define PMP_FIRST(first)                                    \
-  first##_alone : { PMP_DO_##first(ip) PMP_PUT(ip->to, acc); } \
+  first##_alone : { PMP_STEP(first, 0) }                    \
   PMP_NEXT(1)                                               \
   PMP_KINDS(PMP_PAIR, first)
 #define PMP_OPERATION(label, load, expression)             \
@@ -90,6 +96,9 @@ struct MachineOne {
     PMP_FIRST(n0)
     PMP_FIRST(n1)
     PMP_FIRST(n2)
+    PMP_PLUS_PAIRS(PMP_TRIPLE, p0)
+    PMP_PLUS_PAIRS(PMP_TRIPLE, p1)
+    PMP_PLUS_PAIRS(PMP_TRIPLE, p2)
     PMP_UNARY(neg, -a)
     PMP_UNARY(abs, abs(a))
     PMP_UNARY(sign, sign(a))
@@ -160,7 +169,12 @@ struct MachineOne {
 #undef PMP_DO_n0
 #undef PMP_DO_n1
 #undef PMP_DO_n2
+#undef PMP_STEP
 #undef PMP_PAIR
+#undef PMP_TRIPLE
+#undef PMP_PLUS_KINDS
+#undef PMP_PLUS_PAIRS
+#undef PMP_ADDRESS_OF_TRIPLE
 #undef PMP_FIRST
 #undef PMP_OPERATION
 #undef PMP_UNARY

@@ -27,14 +27,20 @@ constexpr int direct_variant(int accumulator, bool from_record, int to) {
   return general_variants + (2 * accumulator + (from_record ? 1 : 0)) * 3 + to;
 }
 
-// The machine for one lane (interpreter_one.hpp): kinds of fused operations, alone and in pairs, then three handlers for
-// each operation: accumulator none, first, last.
+// The machine for one lane (interpreter_one.hpp): kinds of fused operations, alone, in pairs and, where products are
+// added, in threes; then three handlers for each operation: accumulator none, first, last.
 namespace one_lane {
-constexpr int kinds = 6;  // plus, minus x accumulator none, as factor, as summand
+constexpr int kinds = 6;       // plus, minus x accumulator none, as factor, as summand
+constexpr int plus_kinds = 3;  // the first three
 constexpr int alone(int kind) { return kind * (kinds + 1); }
 constexpr int pair(int first, int second) { return first * (kinds + 1) + 1 + second; }
-constexpr int handler(int op, int accumulator) { return kinds * (kinds + 1) + 3 * op + accumulator; }
-constexpr int table_size = kinds * (kinds + 1) + 3 * op_count;
+constexpr int first_triple = kinds * (kinds + 1);
+constexpr int triple(int first, int second, int third) {
+  return first_triple + (first * plus_kinds + second) * plus_kinds + third;
+}
+constexpr int first_operation = first_triple + plus_kinds * plus_kinds * plus_kinds;
+constexpr int handler(int op, int accumulator) { return first_operation + 3 * op + accumulator; }
+constexpr int table_size = first_operation + 3 * op_count;
 
 // Slots behind the fixed bank: 1, -0, a spare one for unwanted results; then the window of two records.
 constexpr int one = 0, minus_zero = 1, spare = 2;
