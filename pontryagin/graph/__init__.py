@@ -5,6 +5,7 @@ from pontryagin.graph.derivative import gradient, hessian, jacobian
 from pontryagin.graph.evaluate import evaluate
 from pontryagin.graph.nodes import Graph, Node
 from pontryagin.graph.order import count_operations, dependents, depends, inputs, operation_count, schedule
+from pontryagin.graph.show import dot, text
 from pontryagin.graph.simplify import simplify
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "count_operations",
     "dependents",
     "depends",
+    "dot",
     "evaluate",
     "gradient",
     "hessian",
@@ -24,4 +26,5 @@ __all__ = [
     "operation_count",
     "schedule",
     "simplify",
+    "text",
 ]

@@ -200,7 +200,6 @@ _SCALAR_RULES: dict[str, ScalarRule] = {
     "tanh_backward": lambda s, g, y: s.mul(g, s.sub(1.0, s.mul(y, y))),
     "threshold_backward": lambda s, g, a, at: s.where(s.le(a, at), 0.0, g),
     # copies
-    "_to_copy": lambda s, a, **options: a,
     "copy": lambda s, a, source, non_blocking=False: s.where(1.0, source, a),
     "fill": lambda s, a, value: s.where(1.0, value, a),
     "zero": lambda s, a: 0.0,
@@ -269,6 +268,8 @@ ELEMENTWISE |= {name: _lifted(rule) for name, rule in _SCALAR_RULES.items()}
 ELEMENTWISE |= {f"bitwise_{op}": _bitwise(f"logical_{op}") for op in ("and", "or", "xor", "not")}
 ELEMENTWISE |= {f"__{op}__": _bitwise(f"logical_{op}") for op in ("and", "or", "xor")}
 ELEMENTWISE |= {
+    "to": lambda graph, a, *_, **options: nodes_of(graph, a),
+    "_to_copy": lambda graph, a, **options: nodes_of(graph, a),
     "log_sigmoid_forward": _log_sigmoid,
     "mse_loss": _loss(lambda s, d: s.mul(d, d)),
     "smooth_l1_loss": _loss(lambda s, d, beta=1.0: _smooth_l1(s, d, beta)),

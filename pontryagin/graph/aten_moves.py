@@ -30,8 +30,9 @@ MOVES = frozenset(
 #: Operations that take the shape and type of a tensor and leave its values alone.
 UNREAD = frozenset(
     (
-        "empty_like", "full_like", "is_same_size", "new_empty", "new_empty_strided", "new_full", "new_ones",
-        "new_zeros", "ones_like", "sym_numel", "sym_size", "sym_storage_offset", "sym_stride", "zeros_like",
+        "_has_same_storage_numel", "empty_like", "full_like", "is_same_size", "new_empty", "new_empty_strided",
+        "new_full", "new_ones", "new_zeros", "ones_like", "sym_numel", "sym_size", "sym_storage_offset", "sym_stride",
+        "zeros_like",
     )
 )  # fmt: skip
 

@@ -95,7 +95,7 @@ def _traced(
         for tensor, (group, size) in zip(sample, arguments, strict=True):
             tracer.track(tensor, [graph.input(group, i) for i in range(1 if size is None else size)])
         try:
-            with torch.no_grad(), tracer, Watch(tracer):
+            with torch.enable_grad(), tracer, Watch(tracer):  # the function may differentiate inside
                 result = function(*sample)
         except PontryaginError:
             raise
@@ -119,7 +119,7 @@ def _failure(
     """The fault is the function's own if it fails without a trace, too."""
     where = location.of_exception(reason.__traceback__)
     try:
-        with torch.no_grad():
+        with torch.enable_grad():
             function(*(torch.tensor(point[group], dtype=torch.float64) for group, _ in arguments))
     except Exception as plain:
         where = location.of_exception(plain.__traceback__)
@@ -191,10 +191,16 @@ def _compare(
     compared = 0
     for _, point in zip(range(_MOST_DRAWS), draws):  # noqa: B905 (the draws have no end)
         sample = [torch.tensor(point[group], **options) for group, _ in arguments]
-        values = {group: tensor.cpu().double().numpy() for (group, _), tensor in zip(arguments, sample, strict=True)}
+        values = {  # as rounded to the type of the sample; copies, because the function may write into its arguments
+            group: np.array(tensor.numpy(force=True), dtype=np.float64)
+            for (group, _), tensor in zip(arguments, sample, strict=True)
+        }
         values["theta"] = _theta(values.get("theta"), parameters)
-        with torch.no_grad():
-            expected = np.asarray(torch.as_tensor(function(*sample)).cpu().double()).reshape(-1)
+        try:
+            with torch.enable_grad():
+                expected = torch.as_tensor(function(*sample)).numpy(force=True).astype(np.float64).reshape(-1)
+        except Exception:  # such as a singular matrix: as good as not finite
+            continue
         found = evaluate(outputs, values)
         scale = np.abs(expected[np.isfinite(expected)]).max(initial=1.0)
         both = np.isfinite(expected) & np.isfinite(found)
@@ -218,7 +224,7 @@ def _theta(declared: Array | None, parameters: ImplicitParameters) -> Array:
 
 
 def _difference(name: str, i: int, values: Mapping[str, Array], found: Array, expected: Array) -> str:
-    at = ", ".join(f"{group} = {np.array2string(v, precision=4)}" for group, v in values.items() if v.size <= 8)
+    at = ", ".join(f"{group} = {np.array2string(v, precision=4)}" for group, v in values.items() if 0 < v.size <= 8)
     return (
         f"{name} differs from its formulas: component {i} is {expected[i]:.6g}, the formula gives {found[i]:.6g} "
         f"at {at}. Something was frozen while tracing. Likely causes: torch.tensor([x[0], ...]) of traced values "

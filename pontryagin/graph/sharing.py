@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from pontryagin.graph.terms import Monomial, Sum, Term, Terms, add_term, rounded, times
+from pontryagin.graph.terms import Monomial, Sum, Term, Terms, add_term, rounded, tidy, times
 
 _LONGEST_FACTORED = 200  # terms; longer sums are matrix products, whose terms have nothing in common
 _LONGEST_SHARED = 40  # terms or factors; pairs are counted, so the work is quadratic in this
@@ -101,9 +101,9 @@ def _rescale(total: Sum, users: Sequence[tuple[Sum, Monomial, int]]) -> None:
     best = min(candidates, key=cost)
     if cost(best) < cost(1.0):
         for monomial in total:
-            total[monomial] /= best
+            total[monomial] = tidy(total[monomial] / best)
         for user, monomial, exponent in users:
-            user[monomial] *= best**exponent
+            user[monomial] = tidy(user[monomial] * best**exponent)
 
 
 def _costs(coefficient: float, monomial: Monomial) -> bool:

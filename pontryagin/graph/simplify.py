@@ -8,37 +8,49 @@ they are differentiated and again afterwards.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from pontryagin.graph.nodes import Graph, Node
-from pontryagin.graph.order import operation_count
+from pontryagin.graph.order import schedule
 from pontryagin.graph.reading import terms_of
 from pontryagin.graph.sharing import factor, rescale, share_products, share_sums
 from pontryagin.graph.terms import Term, Terms, times
 from pontryagin.graph.writing import written
 
 _MOST_ROUNDS = 4
+_DIVISION = 4.0  # what a division costs beyond a product
+_FUSED = 0.5  # what a fused multiply-add saves
 _SMALL = 2000  # operations; above, one attempt is enough
 
 
 def simplify(outputs: Sequence[Node]) -> list[Node]:
-    """The same values in fewer operations, counted over all outputs together; each kind counts as one.
+    """The same values at less `cost`, taken over all outputs together.
 
     Which common parts are named first decides what is left to find, and neither way is always better: both are tried,
     and the better one again until it finds nothing more.
     """
-    best, count = list(outputs), operation_count(outputs)
-    orders = (False, True) if count <= _SMALL else (False,)
+    best, lowest = list(outputs), cost(outputs)
+    orders = (False, True) if lowest <= _SMALL else (False,)
     for _ in range(_MOST_ROUNDS):
         attempts = [(order, _attempt(best, order)) for order in orders]
-        counted = [(operation_count(nodes), order, nodes) for order, nodes in attempts]
-        found, order, nodes = min(counted, key=lambda attempt: attempt[0])
-        if found >= count:
+        order, found = min(attempts, key=lambda attempt: cost(attempt[1]))
+        if cost(found) >= lowest:
             break
-        best, count, orders = nodes, found, (order,)
-        if count > _SMALL:
+        best, lowest, orders = found, cost(found), (order,)
+        if lowest > _SMALL:
             break
     return best
+
+
+def cost(outputs: Sequence[Node]) -> float:
+    """Operations, where a division counts five and a product that is used only in one sum counts half (it fuses)."""
+    order = schedule(outputs)
+    uses = Counter(a for node in order for a in node.args)
+    uses.update(outputs)
+    divisions = sum(node.op in ("div", "reciprocal") for node in order)
+    fused = sum(node.op in ("add", "sub") and any(a.op == "mul" and uses[a] == 1 for a in node.args) for node in order)
+    return sum(bool(node.args) for node in order) + _DIVISION * divisions - _FUSED * fused
 
 
 def _attempt(outputs: Sequence[Node], products_first: bool) -> list[Node]:

@@ -88,7 +88,7 @@ class Terms:
             return coefficient, monomial
         scale = common_scale(terms) if scaled else 1.0
         if scale != 1.0:
-            terms = {monomial: coefficient / scale for monomial, coefficient in terms.items()}
+            terms = {monomial: tidy(coefficient / scale) for monomial, coefficient in terms.items()}
         return scale, ((self.sum(terms), 1),)
 
     def parts(self, atom: int) -> Iterator[Monomial]:
@@ -151,6 +151,12 @@ def common_scale(terms: Sum) -> float:
 def rounded(value: float) -> float:
     """Without the last digit and a half: coefficients that differ by rounding are the same."""
     return float(f"{value:.14g}")
+
+
+def tidy(value: float) -> float:
+    """Undoes rounding: 0.9999999999999999, from 0.15 / (0.3 * 0.5), is 1."""
+    short = float(f"{value:.12g}")
+    return short if abs(short - value) <= 4.5e-16 * abs(value) else value
 
 
 def times(a: Monomial, b: Monomial) -> Monomial:
