@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-BENCHMARKS = ("yardstick", "interpreter")
+BENCHMARKS = ("yardstick", "interpreter", "gallery")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from pontryagin.errors import CaptureError, ProblemError
 from pontryagin.hamiltonian import Equations, derive
 from pontryagin.problem import Problem
 from pontryagin.sweep import BACKWARD_OUTPUTS, Arguments, ControlKind, SweepResult
-from pontryagin.tableau import tableau_named
+from pontryagin.tableau import Tableau, tableau_named
 from pontryagin.time_grid import TimeGrid
 
 EXTENDED_OUTPUTS = frozenset({"parameter_derivative", "final_time_derivative"})
@@ -75,7 +75,7 @@ class CompiledSweep:
         grid: TimeGrid,
         *,
         control_kind: ControlKind,
-        scheme: str = "rk4",
+        scheme: str | Tableau = "rk4",
         dtype: torch.dtype = torch.float64,
         threads: int = 1,
     ) -> None:
@@ -145,10 +145,8 @@ class CompiledSweep:
         a, steps = arguments, self._steps
         batch, nodes = a.initial_state.shape[0], steps + 1
         backward = not outputs.isdisjoint(BACKWARD_OUTPUTS)
-        extended = backward and (
-            not outputs.isdisjoint(EXTENDED_OUTPUTS)
-            or a.objective_cotangent is not None
-            or a.state_cotangent is not None
+        extended = a.objective_cotangent is not None or (
+            backward and (not outputs.isdisjoint(EXTENDED_OUTPUTS) or a.state_cotangent is not None)
         )
         control_shape = (nodes if self._linear_control else steps, self._m)
         shared = a.control.dim() == 2
