@@ -34,6 +34,7 @@ def run() -> Report:
         reference = entry.reference.objective
         error = abs(float(solution.objective) - reference) / abs(reference)
         iterations, steps = int(solution.iterations), solution.time.shape[-1] - 1
+        assert isinstance(solution.status, pmp.Status)  # no batch was asked for
         status = solution.status.name.lower()
         report.row(f"{name}: {status}, {iterations} iterations, {steps} steps", seconds, "s", error=error)
         report.check(f"{name}, relative error of the objective", error, limit(entry))
