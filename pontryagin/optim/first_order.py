@@ -13,7 +13,7 @@ from torch import Tensor
 from pontryagin.control_set import ControlSet
 from pontryagin.errors import unknown_name
 from pontryagin.optim.gradient import GradientRule
-from pontryagin.optim.lagrangian import CountingBackend, Point
+from pontryagin.optim.lagrangian import CountingBackend, Lagrangian, Point
 from pontryagin.optim.lbfgs import LbfgsRule
 from pontryagin.optim.line_search import line_search
 from pontryagin.optim.result import Callback, IterationInfo, Ledger, MethodResult
@@ -26,8 +26,9 @@ from pontryagin.sweep import Arguments, SweepBackend
 class Rule(Protocol):
     """Where to go from a point: the only thing in which the methods differ."""
 
-    def direction(self, point: Point) -> Tensor: ...
+    def direction(self, point: Point, lagrangian: Lagrangian) -> Tensor: ...
     def learn(self, old: Point, new: Point, step: Tensor, moved: Tensor) -> None: ...
+    def predicted(self, lagrangian: Lagrangian, point: Point, step: Tensor) -> Tensor: ...
     def restart(self, rows: Tensor) -> None: ...
     def select(self, rows: Tensor) -> None: ...
 
@@ -47,6 +48,7 @@ METHODS: dict[str, Method] = {
 }
 
 ROUNDED_RESIDUAL = {torch.float64: 1e-6, torch.float32: 1e-3}  # rounding of J excuses no larger residual than this
+WINDOW = 5
 QUIET = 20  # steps in a row that promise less than the rounding of J, before they count as failed searches
 PATIENCE = 2  # line searches in a row that may fail before an inner problem counts as stalled
 
@@ -85,6 +87,7 @@ def solve_first_order(
         equality_count=equality_count,
         settings=settings,
         step=settings.step if step_rule in ("fixed", "armijo") else None,
+        apart=method == "lbfgs",
     )
     solve = _Solve(first, counting, METHODS[method], step_rule, settings, callback)
     try:
@@ -116,14 +119,16 @@ class _Solve:
         self.backend, self.settings, self.callback = backend, settings, callback
         self.variables, self.lagrangian, self.multipliers = first.variables, first.lagrangian, first.multipliers
         self.point = point = first.point
-        self.rule: Rule = method.rule(first.variables, settings, first.theta)
+        self.rule: Rule = method.rule(first.variables, settings, first.theta, point.jacobian.shape[1])
         self.limit = settings.max_iterations or method.max_iterations
         self.rounded_residual = ROUNDED_RESIDUAL[point.z.dtype]
         self.patience = PATIENCE * (4 if first.lagrangian.constrained else 1)
 
         self.fixed = step_rule == "fixed"
         monotone = step_rule not in ("fixed", "barzilai_borwein")
-        self.window = point.value.unsqueeze(1).repeat(1, 1 if monotone else settings.nonmonotone)  # last values of J_a
+        self.window = point.value.unsqueeze(1).repeat(
+            1, (WINDOW if self.lagrangian.apart else 1) if monotone else settings.nonmonotone
+        )  # last values of J_a
         self.best = None if monotone or first.lagrangian.constrained else point
         self.rows = torch.arange(point.z.shape[0], device=point.z.device)  # numbers of the groups still running
         self.idle = torch.zeros_like(self.rows)  # line searches in a row that failed
@@ -136,29 +141,32 @@ class _Solve:
         self.history: list[IterationInfo] = []
         self.ledger = Ledger(point, self.lagrangian)
         self._measure()
+        self.multipliers.last = self.violation
 
     @property
     def finished(self) -> bool:
         return self.rows.numel() == 0
 
     def shift_multipliers(self) -> None:
-        """Move the multipliers of the groups whose inner problem is solved, or as good as it gets."""
+        """Move multipliers and penalties where it is time to."""
         if not self.lagrangian.constrained:
             return
-        outer = self.multipliers
+        outer, lagrangian = self.multipliers, self.lagrangian
         solved = (self.residual <= outer.tolerance) | (outer.count >= self.settings.max_inner_iterations)
-        due = (solved | (self.idle >= PATIENCE)) & ~self.converged
-        if not bool(due.any()):
+        solved = solved | (self.idle >= PATIENCE)
+        predicted = self.rule.predicted(lagrangian, self.point, self.step)
+        changed, raised = outer.shift(lagrangian, predicted, self.violation, solved, ~self.converged)
+        if not bool(changed.any()):
             return
-        rows = due.nonzero().squeeze(1)
-        raised = outer.shift(self.lagrangian, self.point, self.violation, due)
         self.trouble = True
-        self.infeasible = due & outer.exhausted(self.lagrangian)
-        self.rule.restart(raised.nonzero().squeeze(1))
-        self.point = self.point.put(rows, self.lagrangian.select(rows).evaluate(self.point.z[rows]))
+        self.infeasible = raised & outer.exhausted(lagrangian)
+        rows = changed.nonzero().squeeze(1)
+        if not lagrangian.apart:
+            self.rule.restart(raised.nonzero().squeeze(1))
+        self.point = self.point.put(rows, lagrangian.select(rows).renew(self.point.select(rows)))
         self.window[rows] = self.point.value[rows].unsqueeze(1)
-        self.quiet = self.quiet.masked_fill(due, 0)
-        self.rounded = self.rounded & ~due
+        self.quiet = self.quiet.masked_fill(changed, 0)
+        self.rounded = self.rounded & ~changed
         self._measure()
 
     def retire(self) -> None:
@@ -188,7 +196,7 @@ class _Solve:
     def advance(self) -> None:
         """One step of every group: direction, line search, and what is learnt from it."""
         old = self.point
-        direction = self.rule.direction(old)
+        direction = self.rule.direction(old, self.lagrangian)
         reference = torch.full_like(old.value, torch.finfo(old.value.dtype).max) if self.fixed else self.window.amax(1)
         new, self.step, slope, moved = line_search(
             self.lagrangian, old, direction, reference, self.noise, self.settings
@@ -237,7 +245,7 @@ class _Solve:
         """Residual, violation and the rounding of J_a at the point."""
         point, outer = self.point, self.multipliers
         self.residual = self.variables.residual(point.z, point.gradient, point.objective)
-        omega = outer.omega(self.lagrangian, point)
+        omega = self.lagrangian.omega(point.terminal)
         self.violation = outer.violation(self.lagrangian, point, omega)
         self.noise = outer.noise(point, omega)
         tolerance = self.settings.tolerance
@@ -251,7 +259,7 @@ class _Solve:
         if self.best is not None and status is not Status.CONVERGED:
             point = point.merge(self.best.value < point.value, self.best)
             residual = self.variables.residual(point.z, point.gradient, point.objective)
-        omega = self.multipliers.omega(self.lagrangian, point)
+        omega = self.lagrangian.omega(point.terminal)
         self.ledger.write(
             status, self.rows[which], self.iteration, point.select(which), residual[which], self.violation[which],
             omega[which], self.lagrangian.rho[which],

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pontryagin.optim.lagrangian import Point
+from pontryagin.optim.lagrangian import Lagrangian, Point
 from pontryagin.optim.settings import MethodSettings
 from pontryagin.optim.variables import Variables
 
@@ -21,12 +21,12 @@ from pontryagin.optim.variables import Variables
 class GradientRule:
     """Directions of the projected gradient, for G groups with their own theta."""
 
-    def __init__(self, variables: Variables, settings: MethodSettings, theta: Tensor) -> None:
+    def __init__(self, variables: Variables, settings: MethodSettings, theta: Tensor, apart: int = 0) -> None:
         self.variables, self.settings = variables, settings
         self.theta = theta  # (G,)
         self.even = torch.zeros_like(theta, dtype=torch.bool)  # (G,) which of the two spectral steps is next
 
-    def direction(self, point: Point) -> Tensor:
+    def direction(self, point: Point, lagrangian: Lagrangian) -> Tensor:
         """(G, n) a feasible direction of descent: z + d lies inside the bounds."""
         target = point.z - point.gradient / self.theta.unsqueeze(1)
         return self.variables.project(target) - point.z
@@ -47,6 +47,10 @@ class GradientRule:
             self.even = self.even ^ accepted
         theta = theta.clamp(1 / self.settings.largest_step, 1 / self.settings.smallest_step)
         self.theta = torch.where(accepted, theta, self.theta)
+
+    def predicted(self, lagrangian: Lagrangian, point: Point, step: Tensor) -> Tensor:
+        """(G, R) multipliers at the point that a step led to."""
+        return lagrangian.omega(point.terminal)
 
     def restart(self, rows: Tensor) -> None:
         """Forget what was learnt of the groups `rows`. Nothing but theta is, and theta adapts by itself."""

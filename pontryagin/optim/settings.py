@@ -27,7 +27,7 @@ class MethodSettings:
     step: float = 1e-2  # eta of the fixed rule, first eta of the Armijo rule
     smallest_step: float = 1e-10  # of a spectral step, in scaled variables
     largest_step: float = 1e10
-    memory: int = 16  # pairs (s, y) kept by L-BFGS
+    memory: int = 20  # pairs (s, y) kept by L-BFGS
     curvature: float = 1e-10  # a pair is kept if s.y > curvature |s| |y|
 
     sufficient_decrease: float = 1e-4  # c in J(trial) <= J + c g.(trial - u)
@@ -36,7 +36,7 @@ class MethodSettings:
     searches: int = 4  # such calls before a line search gives up
     nonmonotone: int = 8  # the Armijo test of spectral steps compares with the largest of so many last values
 
-    penalty: float = 10.0  # first penalty of a scaled terminal constraint, times the scale of J
+    penalty: float = 30.0  # first penalty of a scaled terminal constraint, times the scale of J
     penalty_growth: float = 10.0  # factor on a penalty when the violation does not drop
     violation_drop: float = 0.25  # a violation that falls by this factor leaves its penalty alone
     largest_penalty: float = 1e10  # relative to the first; beyond it a problem is INFEASIBLE

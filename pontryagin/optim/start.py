@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from pontryagin.optim.lagrangian import CountingBackend, Lagrangian, Point
 from pontryagin.optim.settings import MethodSettings
 from pontryagin.optim.variables import Variables
 from pontryagin.sweep import Arguments
+
+MOST_APART = 16  # with more constraints, a sweep for each of them costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -39,39 +42,50 @@ def begin(
     equality_count: int,
     settings: MethodSettings,
     step: float | None,
+    apart: bool,
 ) -> Start:
-    """Scale and sweep once or twice. `step` is a given first eta, in the units of the caller; None finds one."""
+    """Check, scale and sweep. `step` is a given first eta in the units of the caller; None finds one.
+
+    `apart` wants the derivatives of the constraints apart, where that is affordable.
+    """
     check(start, control_set, mass, t0, final_time_bounds)
-    shared = start.control.dim() == 2
+    free, shared = final_time_bounds is not None, start.control.dim() == 2
     if final_time_bounds is not None and final_time_bounds[0] <= t0:  # nothing can be learnt from a horizon of zero
         final_time_bounds = (t0 + float((start.final_time - t0).min()) / 1000, final_time_bounds[1])
-    variables = Variables.of(
-        control_set,
-        mass,
-        t0=t0,
-        shared=shared,
-        times=0 if final_time_bounds is None else start.batch if shared else 1,
-        final_time_bounds=final_time_bounds,
-        scaled=step is None,
-    )
-    z = variables.pack(start.control, start.final_time)
-    groups = z.shape[0]
+    make = partial(Variables.of, control_set, mass, t0=t0, final_time_bounds=final_time_bounds, scaled=step is None)
+    each = make(shared=False, times=int(free))
+    variables = make(shared=True, times=start.batch if free else 0) if shared else each
     r = _constraint_count(backend, start)
-    none = z.new_zeros(groups, r * start.batch // groups)
-    lagrangian = Lagrangian(backend, variables, start, none, none)
-    point = lagrangian.evaluate(z)
+    several = r > equality_count
+    inequality = torch.arange(r, device=mass.device) >= equality_count if several else None
+    zero = mass.new_zeros(start.batch, r)
+
+    # Every problem by itself, its constraints apart: their derivatives are their scales.
+    alone = replace(start, control=start.control.expand(start.batch, *each.shape))
+    lagrangian = Lagrangian(backend, each, alone, zero, zero, inequality, apart=True)
+    point = lagrangian.evaluate(each.pack(alone.control, start.final_time))
+    scale = torch.linalg.vector_norm(point.jacobian, dim=2)
+    scale = torch.where(scale.isfinite() & (scale > 0), scale, torch.ones_like(scale)).clamp(1e-3, 1e8)
+
+    groups = 1 if shared else start.batch
+    zero, scale = zero.view(groups, -1), scale.view(groups, -1)
+    if shared or not (apart and r <= MOST_APART):
+        tiled = None if inequality is None else inequality.repeat(zero.shape[1] // r)
+        lagrangian = Lagrangian(backend, variables, start, zero, zero, tiled, apart=False)
+        point = lagrangian.evaluate(variables.pack(start.control, start.final_time))
     size = torch.linalg.vector_norm(point.gradient, dim=1)
     sigma = torch.maximum(point.objective.abs(), size).nan_to_num(1.0, 1.0).clamp(1e-2, 1e8)
-    multipliers = _multipliers(lagrangian, z, sigma, r, equality_count, settings)
+    multipliers = Multipliers(settings, scale, sigma)
     if r:
-        given = start.multipliers, start.penalties
-        nu, rho = (none if a is None else a.to(none).reshape(none.shape) for a in given)
+        nu, rho = (zero if a is None else a.to(zero).view(groups, -1) for a in (start.multipliers, start.penalties))
         lagrangian.nu, lagrangian.rho = nu, torch.where(rho > 0, rho, multipliers.first_penalty)
-        point = lagrangian.evaluate(z)
-    if step is None:
-        theta = _first_theta(lagrangian, point, settings.trials)
-    else:
+        point = lagrangian.renew(point)
+    if step is not None:
         theta = (start.final_time - t0).view(groups, -1).mean(1) / step  # see u = scale z / sqrt(mass) in Variables
+    elif lagrangian.apart:
+        theta = sigma  # the penalties, which a trial would feel, are no part of what theta stands for
+    else:
+        theta = _first_theta(lagrangian, point, settings.trials)
     return Start(variables, lagrangian, multipliers, point, theta)
 
 
@@ -103,17 +117,6 @@ def _constraint_count(backend: CountingBackend, start: Arguments) -> int:
     """r, as the problem itself tells."""
     terminal = backend.evaluate(replace(start, multipliers=None, penalties=None), {"terminal"}).terminal
     return 0 if terminal is None else terminal.shape[1]
-
-
-def _multipliers(
-    lagrangian: Lagrangian, z: Tensor, sigma: Tensor, r: int, equality_count: int, settings: MethodSettings
-) -> Multipliers:
-    """The outer iteration, with the constraints scaled by their derivatives at the start."""
-    norms = lagrangian.nu if r == 0 else lagrangian.constraint_norms(z)
-    scale = torch.where(norms.isfinite() & (norms > 0), norms, torch.ones_like(norms)).clamp(1e-3, 1e8)
-    inequality = torch.arange(r, device=z.device) >= equality_count
-    floor = torch.where(inequality, 0.0, -torch.inf).to(z).repeat(norms.shape[1] // r if r else 1)
-    return Multipliers(settings, scale, sigma, floor)
 
 
 def _first_theta(lagrangian: Lagrangian, point: Point, trials: int) -> Tensor:
