@@ -79,7 +79,7 @@ def reduce(
     return folded.reshape(shape)
 
 
-def contract(graph: Graph, a: NodeArray, b: NodeArray) -> NodeArray:
+def inner_product(graph: Graph, a: NodeArray, b: NodeArray) -> NodeArray:
     """a (..., k) times b (k, ...), each entry a sum of products.
 
     Refuses at once what could not fit into the graph. This is where a loop node (MATVEC) would be made.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pontryagin.graph.aten_common import NodeArray, NoFormula, contract, elementwise, nodes_of, object_array, total
+from pontryagin.graph.aten_common import NodeArray, NoFormula, elementwise, inner_product, nodes_of, object_array, total
 from pontryagin.graph.nodes import Graph, Node
 
 LARGEST_SYSTEM = 4
@@ -19,7 +19,7 @@ LARGEST_SYSTEM = 4
 
 def _product(graph: Graph, a: Any, b: Any) -> NodeArray:
     """mm, mv, dot: the last axis of a with the first of b."""
-    return contract(graph, nodes_of(graph, a), nodes_of(graph, b))
+    return inner_product(graph, nodes_of(graph, a), nodes_of(graph, b))
 
 
 def _batched_product(graph: Graph, a: Any, b: Any) -> NodeArray:
@@ -27,7 +27,7 @@ def _batched_product(graph: Graph, a: Any, b: Any) -> NodeArray:
     left, right = nodes_of(graph, a), nodes_of(graph, b)
     result = np.empty((left.shape[0], left.shape[1], right.shape[2]), dtype=object)
     for i in range(left.shape[0]):
-        result[i] = contract(graph, left[i], right[i])
+        result[i] = inner_product(graph, left[i], right[i])
     return result
 
 
@@ -113,7 +113,7 @@ def _solutions(graph: Graph, a: Any, b: Any, *, left: bool = True, **_: Any) -> 
     result = np.empty(right.shape, dtype=object)
     for at in _matrices(matrix):
         inverse = _inverse(graph, matrix[at])
-        result[at] = contract(graph, inverse, right[at]) if left else contract(graph, right[at], inverse)
+        result[at] = inner_product(graph, inverse, right[at]) if left else inner_product(graph, right[at], inverse)
     return (result[..., 0] if vector else result), None, None, None
 
 

@@ -147,7 +147,9 @@ def _old_norm(graph: Graph, x: Any, order: float | None = 2, *rest: Any, **optio
     return _vector_norm(graph, x, 2 if order is None else order, *rest, **options)
 
 
-def _variance(graph: Graph, x: Any, dim: Axes = None, *, correction: float | None = 1, keepdim: bool = False) -> Any:
+def _variance(
+    graph: Graph, x: Any, dim: Axes = None, correction: float | None = 1, keepdim: bool = False, **_: Any
+) -> NodeArray:
     def fold(terms: list[Node]) -> Node:
         mean = _mean(graph, terms)
         squares = total(graph, ((a - mean) * (a - mean) for a in terms))
@@ -168,12 +170,12 @@ def _logsumexp(graph: Graph, x: Any, dim: Axes, keepdim: bool = False) -> NodeAr
     return reduce(x, dim, keepdim, fold)
 
 
-def _softmax(graph: Graph, x: Any, dim: int, to_float: bool = False) -> NodeArray:
+def _softmax(graph: Graph, x: Any, dim: int, *_: Any) -> NodeArray:
     weights = elementwise(graph, "exp", elementwise(graph, "sub", x, _folding(largest)(graph, x, dim, True)))
     return elementwise(graph, "div", weights, _folding(total)(graph, weights, dim, True))
 
 
-def _log_softmax(graph: Graph, x: Any, dim: int, to_float: bool = False) -> NodeArray:
+def _log_softmax(graph: Graph, x: Any, dim: int, *_: Any) -> NodeArray:
     return elementwise(graph, "sub", x, _logsumexp(graph, x, dim, True))
 
 
@@ -242,6 +244,8 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
     "logsumexp": _logsumexp,
     "_softmax": _softmax,
     "_log_softmax": _log_softmax,
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
     "scatter_add": _scatter_add,
     "index_add": _index_add,
     "index_put": _index_put,

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._decomp import decomposition_table
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -79,6 +80,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.single = False  # some traced value was in single precision
         self.rounded_constant: float | None = None  # a float32 constant such as 0.1 that float64 would read otherwise
         self._cells: dict[int, _Cells] = {}
+        self._inside: list[Any] = []  # the operations that are being taken apart
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -165,6 +167,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self._number(func, args)
         if func._schema.is_mutable:
             return self._in_place(func, args, kwargs)
+        if name not in aten.HANDLERS and name not in MOVES and func in decomposition_table and func not in self._inside:
+            return self._taken_apart(func, args, kwargs)
         result = func(*args, **kwargs)
         tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
         if not tensors and result is None:
@@ -182,6 +186,15 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             elif tensor.numel():
                 self._cells[tensor.untyped_storage()._cdata] = _Cells(tensor)
         return result
+
+    def _taken_apart(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """An operation for which torch knows simpler ones, traced in turn."""
+        self._inside.append(func)
+        try:
+            with self:
+                return decomposition_table[func](*args, **kwargs)
+        finally:
+            self._inside.pop()
 
     def _number(self, func: Any, args: tuple[Any, ...]) -> Any:
         if self.varies(args):
@@ -252,6 +265,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return CaptureError(f"{self.name} {what}{location.of_running_code()}")
 
     def _unknown(self, func: Any) -> CaptureError:
+        func = self._inside[0] if self._inside else func
         return self.error(
             f"uses {func._schema.name.replace('::', '.')}, which has no formula here; write it with elementary "
             "operations, or leave this problem to the torch backend"
@@ -296,7 +310,8 @@ class Watch(TorchFunctionMode):
     ) -> Any:
         reason = _REFUSED.get(func)
         returned = func in _COPIERS and isinstance(args[0], torch.Tensor)
-        if reason is not None and not returned and self.tracer.varies(args):
+        read = args[1:] if func is _Tensor.new_tensor else args
+        if reason is not None and not returned and self.tracer.varies(read):
             raise self.tracer.error(reason)
         return func(*args, **(kwargs or {}))
 

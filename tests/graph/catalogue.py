@@ -47,6 +47,13 @@ def _masked(x):
     return x[torch.tensor([True, False, True, True])].prod() + x.masked_fill(x > 0.5, 0.0).sum()
 
 
+_CELL = torch.nn.GRUCell(4, 4, dtype=torch.float64).requires_grad_(False)
+
+
+def _cell(x):
+    return _CELL(x[None], x[None] ** 2)[0]
+
+
 def _integers(x):
     return (x > 0.5).to(torch.int64).sum() * x[0]
 
@@ -179,6 +186,8 @@ SMOOTH = {
     "inner_gradient": _inner_gradient,
     "inner_jacobian": lambda x: torch.func.jacrev(lambda y: torch.sin(y) * y[0])(x) @ x,
     "casts": lambda x: (3 * x).long() * x + x.to(torch.float64) + (x > 0.5).type_as(x),
+    "taken_apart": lambda x: F.layer_norm(x, (4,)) + F.prelu(x - 0.5, x[:1]) + torch.dist(x, 2 * x) + F.glu(x, 0)[0],
+    "gru": _cell,
     "polynomial": lambda x: 3 * x[0] ** 4 - 2 * x[0] ** 2 * x[1] + x[2] * (x[0] + x[1]) ** 3 / (1 + x[3] ** 2),
     "rotation": lambda x: (
         torch.stack([torch.stack([x[0].cos(), -x[0].sin()]), torch.stack([x[0].sin(), x[0].cos()])]) @ x[1:3]
