@@ -9,8 +9,8 @@ would leave torch silently: numbers taken out of tensors, torch.tensor of traced
 
 Tensors that are in no such storage are constants. A trainable nn.Parameter becomes inputs of the group "theta".
 
-make_fx of torch.fx sees the same operations; doing it directly is about ten times faster, keeps the user's line at hand
-when something goes wrong, and needs no rewriting of in-place operations.
+make_fx of torch.fx sees the same operations; doing it directly loads no compiler, keeps the user's line at hand when
+something goes wrong, and needs no rewriting of in-place operations.
 """
 
 from __future__ import annotations
