@@ -134,7 +134,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise self.error("uses complex numbers; write the real and the imaginary part as two components")
         values: np.ndarray[Any, Any] = tensor.detach().cpu().resolve_neg().numpy()
         if tensor.dtype == torch.float32 and self.rounded_constant is None:
-            self.rounded_constant = next((float(v) for v in values.flat if float(v) != float(str(v))), None)
+            self.rounded_constant = next((float(v) for v in values.flat if abs(float(v) - float(str(v))) > 0), None)
         return values
 
     def write(self, tensor: torch.Tensor, nodes: NodeArray) -> None:
