@@ -3,10 +3,10 @@
     equality   e = 0:     omega = nu + rho e,            violation |e|
     inequality e <= 0:    omega = max(0, nu + rho e),    violation |max(e, -omega / rho)|
 
-The inner method descends on J_a at fixed (nu, rho). When it is solved to its tolerance, or when the violation has
-dropped to `violation_drop` times that of the last move, nu moves: to the multipliers that the inner method
-predicts, else to omega. Where an inner problem is solved and its violation has not dropped, rho grows by
-`penalty_growth`.
+The inner method descends on J_a at fixed (nu, rho). When it has solved that to its tolerance, nu moves to omega, or to
+the multipliers that the inner method predicts; where the violation has not dropped to `violation_drop` times that of
+the last move, rho grows by `penalty_growth`. An inner method that knows the constraints apart moves nu already when
+the violation has dropped.
 
 Constraint j is measured in units of c_j, the Euclidean norm of its derivative in the scaled variables at the start,
 and J in units of sigma, so that the first penalty is settings.penalty sigma / c_j^2.
@@ -18,31 +18,43 @@ iteration); Andreani, Birgin, Martinez & Schuverdt 2007 (safeguards, growth of t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from pontryagin.optim.lagrangian import Lagrangian, Point
 from pontryagin.optim.settings import MethodSettings
 
-_FIRST_TOLERANCE = 1.0
-_TIGHTEN = 0.3
-RELAX = 1e-2
+
+@dataclass(frozen=True)
+class Pace:
+    """How the outer iteration goes, by what the inner method makes of a penalty."""
+
+    penalty: float  # factor on the first penalty of the settings
+    tolerance: float  # of the first inner problem
+    tighten: float  # factor on it whenever one is solved
+
+
+#: A quasi-Newton model that knows the constraints apart is not hurt by penalties; to others they are curvature.
+APART = Pace(penalty=1.0, tolerance=1.0, tighten=0.3)
+TOGETHER = Pace(penalty=0.1, tolerance=1e-2, tighten=0.1)
+RELAX = 1e-2  # penalties fall again when the violation is below this part of the tolerance: they only add rounding
 
 
 class Multipliers:
     """The outer iteration of G groups, each at its own pace. The values themselves live in the Lagrangian."""
 
-    def __init__(self, settings: MethodSettings, scale: Tensor, sigma: Tensor) -> None:
+    def __init__(self, settings: MethodSettings, scale: Tensor, sigma: Tensor, apart: bool) -> None:
         self.settings = settings
         self.scale = scale  # (G, R) c_j
         self.sigma = sigma  # (G,)
+        self.pace = APART if apart else TOGETHER
         self.rounding = 8 * torch.finfo(sigma.dtype).eps
         self.unit = (scale / 1000).clamp(1, 1000)  # (G, R) a violation of tolerance * unit is accepted
-        self.first_penalty = settings.penalty * sigma.unsqueeze(1) / scale.square()  # (G, R)
-        self.tolerance = torch.full_like(sigma, max(_FIRST_TOLERANCE, settings.tolerance))  # (G,) of the inner problem
-        self.last = torch.full_like(
-            sigma, torch.inf
-        )  # (G,) violation when the multipliers moved last, at first the start
+        self.first_penalty = settings.penalty * self.pace.penalty * sigma.unsqueeze(1) / scale.square()  # (G, R)
+        self.tolerance = torch.full_like(sigma, max(self.pace.tolerance, settings.tolerance))  # (G,) of inner problems
+        self.last = torch.full_like(sigma, torch.inf)  # (G,) violation when the multipliers moved last; first, at start
         self.count = torch.zeros_like(sigma)  # (G,) iterations since then
 
     def violation(self, lagrangian: Lagrangian, point: Point, omega: Tensor) -> Tensor:
@@ -68,33 +80,34 @@ class Multipliers:
         """(G,) the largest penalty of a scaled constraint, zero without constraints."""
         if not lagrangian.constrained:
             return torch.zeros_like(self.sigma)
-        return (lagrangian.rho / self.first_penalty).amax(1) * self.settings.penalty
+        return (lagrangian.rho / self.first_penalty).amax(1) * (self.settings.penalty * self.pace.penalty)
 
     def shift(
         self, lagrangian: Lagrangian, predicted: Tensor, violation: Tensor, solved: Tensor, running: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Move multipliers to `predicted` (G, R), or raise penalties where an inner problem is solved (G,).
+        """Move the multipliers to `predicted` (G, R) and the penalties, where it is time to.
 
+        `solved` (G,) marks the groups whose inner problem is solved, `running` (G,) those that are not done.
         Returns two masks (G,): the groups whose J_a has changed, and those of them whose penalties rose.
         """
         settings = self.settings
         dropped = violation <= (settings.violation_drop * self.last).clamp(min=settings.tolerance)
-        moved = running & (solved | (dropped & lagrangian.apart))
+        moved = running & (solved | dropped) if lagrangian.apart else running & solved
         raised = running & solved & ~dropped
         largest = settings.largest_multiplier * self.sigma.unsqueeze(1) / self.scale
         lagrangian.nu = torch.where(moved.unsqueeze(1), predicted.clamp(-largest, largest), lagrangian.nu)
         higher = (lagrangian.rho * settings.penalty_growth).minimum(self.first_penalty * settings.largest_penalty)
         lagrangian.rho = torch.where(raised.unsqueeze(1), higher, lagrangian.rho)
-        if lagrangian.apart:
-            relaxed = running & (violation <= RELAX * settings.tolerance)
-            lower = (lagrangian.rho / settings.penalty_growth).maximum(self.first_penalty)
-            relaxed = relaxed & (lower < lagrangian.rho).any(1)
-            lagrangian.rho = torch.where(relaxed.unsqueeze(1), lower, lagrangian.rho)
-            moved = moved | relaxed
-        tighter = (_TIGHTEN * self.tolerance).clamp(min=settings.tolerance)
-        self.tolerance = torch.where(solved & running, tighter, self.tolerance)
+        self.tolerance = torch.where(
+            running & solved, (self.pace.tighten * self.tolerance).clamp(min=settings.tolerance), self.tolerance
+        )
         self.last = torch.where(moved, violation, self.last)
         self.count = self.count.masked_fill(moved, 0)
+        if lagrangian.apart:
+            lower = (lagrangian.rho / settings.penalty_growth).maximum(self.first_penalty)
+            relaxed = running & (violation <= RELAX * settings.tolerance) & (lower < lagrangian.rho).any(1)
+            lagrangian.rho = torch.where(relaxed.unsqueeze(1), lower, lagrangian.rho)
+            moved = moved | relaxed
         return moved, raised
 
     def exhausted(self, lagrangian: Lagrangian) -> Tensor:

@@ -134,7 +134,7 @@ class _Solve:
         self.idle = torch.zeros_like(self.rows)  # line searches in a row that failed
         self.rounded = self.idle > 0  # a search failed that promised less than the rounding of J
         self.quiet = torch.zeros_like(self.rows)  # steps in a row that promised less than the rounding of J
-        self.infeasible = self.idle > 0
+        self.exhausted = self.idle > 0  # a penalty would have to grow beyond its limit
         self.step = torch.zeros_like(point.value)
         self.trouble = True  # a group may have to end for another reason than convergence
         self.iteration = 0
@@ -159,7 +159,7 @@ class _Solve:
         if not bool(changed.any()):
             return
         self.trouble = True
-        self.infeasible = raised & outer.exhausted(lagrangian)
+        self.exhausted = raised & outer.exhausted(lagrangian)
         rows = changed.nonzero().squeeze(1)
         if not lagrangian.apart:
             self.rule.restart(raised.nonzero().squeeze(1))
@@ -175,12 +175,12 @@ class _Solve:
         if not (self.trouble or at_limit or bool(self.converged.any())):
             return
         self.trouble = False
-        blocked = self.idle >= self.patience
+        blocked = self.exhausted | (self.idle >= self.patience)
         far = self.violation > self.settings.tolerance**0.5
         verdicts = {
             Status.CONVERGED: self.converged,
             Status.NOT_FINITE: ~self.residual.isfinite(),  # a bad start: no such trial is accepted
-            Status.INFEASIBLE: self.infeasible | (blocked & far),
+            Status.INFEASIBLE: blocked & far,
             Status.STALLED: blocked,
             Status.MAX_ITERATIONS: torch.full_like(self.converged, at_limit),
         }
@@ -212,7 +212,7 @@ class _Solve:
         self.quiet = torch.where(hopeless, self.quiet + 1, 0)
         moved = moved & (self.quiet < QUIET)
         self.idle = torch.where(moved, 0, self.idle + 1)
-        self.rounded = ~moved & hopeless & (self.residual <= self.rounded_residual)
+        self.rounded = ~moved & hopeless
         if not bool(moved.all()):
             self.trouble = True
             self.rule.restart((~moved).nonzero().squeeze(1))
@@ -249,7 +249,8 @@ class _Solve:
         self.violation = outer.violation(self.lagrangian, point, omega)
         self.noise = outer.noise(point, omega)
         tolerance = self.settings.tolerance
-        self.converged = ((self.residual <= tolerance) | self.rounded) & (self.violation <= tolerance)
+        rounded = self.rounded & (self.residual <= self.rounded_residual)
+        self.converged = ((self.residual <= tolerance) | rounded) & (self.violation <= tolerance)
 
     def _write(self, status: Status, which: Tensor) -> None:
         """The groups `which` (G,) end here; without constraints, at the best point that they have seen."""
@@ -272,7 +273,7 @@ class _Solve:
         self.lagrangian = self.lagrangian.select(rows)
         self.window, self.idle, self.step = self.window[rows], self.idle[rows], self.step[rows]
         self.quiet = self.quiet[rows]
-        self.rounded, self.infeasible = self.rounded[rows], self.infeasible[rows]
+        self.rounded, self.exhausted = self.rounded[rows], self.exhausted[rows]
         self.best = None if self.best is None else self.best.select(rows)
         # Together and last: whoever interrupts finds the points of the numbers.
         self.point, self.rows = self.point.select(rows), self.rows[rows]

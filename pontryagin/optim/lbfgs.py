@@ -23,6 +23,7 @@ from pontryagin.optim.variables import Variables
 LONGEST = 100.0  # gradient step, in scales of the control
 RAISE, ATTEMPTS = 5.0, 4  # of theta for one direction
 SHRINK = 2.0  # of theta after a step along no curvature
+SLICE = 64  # groups whose models a processor minimises together: more would not fit into its cache
 NOISE = 1e-6  # curvature below this part of the least theta is none
 
 
@@ -32,58 +33,86 @@ class LbfgsRule:
     def __init__(self, variables: Variables, settings: MethodSettings, theta: Tensor, apart: int) -> None:
         G, M, n = theta.shape[0], settings.memory, variables.unit.shape[0]
         self.variables, self.settings = variables, settings
-        self.theta = theta  # (G,)
+        self.theta = theta.clone()  # (G,)
         self.least = torch.zeros_like(theta)  # (G,) bound of theta at the point
         self.rows = theta.new_zeros(G, 2 * M + apart, n)  # [Y; S; A], two rings of M pairs, zero while empty
+        self.gram = theta.new_zeros(G, 2 * M + apart, 2 * M + apart)  # rows rows'
         self.count = torch.zeros(G, dtype=torch.long, device=theta.device)  # pairs since a restart
         self.lam = theta.new_zeros(G, apart)  # multipliers that the model predicted last
         self.signs, self.diagonals = _tables(M, apart, theta)
 
     def direction(self, point: Point, lagrangian: Lagrangian) -> Tensor:
         """(G, n) a feasible direction of descent: z + d lies inside the bounds."""
-        M, gradient = self.settings.memory, point.objective_gradient
+        gradient, W = point.objective_gradient, 2 * self.settings.memory
+        offset = rho = self.lam
         if lagrangian.apart:
-            self.rows[:, 2 * M :] = point.jacobian
-            gradient = torch.baddbmm(gradient.unsqueeze(1), self.lam.unsqueeze(1), point.jacobian).squeeze(1)
+            A, rho = point.jacobian, lagrangian.rho
+            offset = point.terminal + lagrangian.nu / rho
+            gradient = torch.baddbmm(gradient.unsqueeze(1), self.lam.unsqueeze(1), A).squeeze(1)
+            self.rows[:, W:] = A
+            self.gram[:, W:] = torch.bmm(A, self.rows.mT)
+            self.gram[:, :W, W:] = self.gram[:, W:, :W].mT
         self.least = (gradient * self.variables.unit).abs().amax(1) / LONGEST
         self.theta = self.theta.maximum(self.least)
-        signs, diagonal = self.signs[self.count % M], self.diagonals[self.count.clamp(max=M)]
-        for _ in range(ATTEMPTS):
-            theta = self.theta.unsqueeze(1)
-            model = QuadraticModel(self.variables, lagrangian, point, theta, self.rows, signs, diagonal)
-            end, lam, settled = model.minimise(self.lam)
-            if bool(settled.all()):
-                break
-            self.theta = torch.where(settled, self.theta, self.theta * RAISE)
-        d = end - point.z
+        inequality = lagrangian.inequality if lagrangian.apart else None
+        groups = point.z.shape[0]
+        length = SLICE if point.z.device.type == "cpu" else groups
+        parts = [self._minimise(slice(k, k + length), point, inequality, offset, rho) for k in range(0, groups, length)]
+        d, lam = parts[0] if len(parts) == 1 else (torch.cat(part) for part in zip(*parts, strict=True))
         descends = torch.linalg.vecdot(point.gradient, d) < 0
         if bool(descends.all()):
             self.lam = lam
             return d
+        theta = self.theta
         if lagrangian.apart:
             self.lam = torch.where(descends.unsqueeze(1), lam, lagrangian.omega(point.terminal))
-            theta = theta + torch.linalg.vecdot(lagrangian.rho, point.jacobian.square().sum(2)).unsqueeze(1)
-        safe = self.variables.project(point.z - point.gradient / theta) - point.z
+            theta = theta + torch.linalg.vecdot(rho, point.jacobian.square().sum(2))
+        safe = self.variables.project(point.z - point.gradient / theta.unsqueeze(1)) - point.z
         return torch.where(descends.unsqueeze(1), d, safe)
+
+    def _minimise(
+        self, part: slice, point: Point, inequality: Tensor | None, offset: Tensor, rho: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """d (G, n) and lam (G, R) of the models of some groups; raises theta until the active sets settle."""
+        M, z, count = self.settings.memory, point.z[part], self.count[part]
+        signs, diagonal = self.signs[count % M], self.diagonals[count.clamp(max=M)]
+        for _ in range(ATTEMPTS):
+            model = QuadraticModel(
+                self.variables, inequality, z, point.objective_gradient[part], offset[part], rho[part],
+                self.theta[part], self.rows[part], self.gram[part], signs, diagonal,
+            )  # fmt: skip
+            end, lam, settled = model.minimise(self.lam[part])
+            if bool(settled.all()):
+                break
+            self.theta[part] = torch.where(settled, self.theta[part], self.theta[part] * RAISE)
+        return end - z, lam
 
     def learn(self, old: Point, new: Point, step: Tensor, moved: Tensor) -> None:
         """Take in the pair of a step to `new`. A group that stood still, or moved along no curvature, gives none."""
+        M, W = self.settings.memory, 2 * self.settings.memory
         s, y = new.z - old.z, new.objective_gradient - old.objective_gradient
         if self.lam.shape[1]:
             y = torch.baddbmm(y.unsqueeze(1), self.lam.unsqueeze(1), new.jacobian - old.jacobian).squeeze(1)
         sy, ss, yy = torch.linalg.vecdot(s, y), torch.linalg.vecdot(s, s), torch.linalg.vecdot(y, y)
         keep = sy > (self.settings.curvature * (ss * yy).sqrt()).maximum(NOISE * self.least * ss)
         theta = (yy / sy).sqrt() * (yy / ss) ** 0.25
+        V, rows = self.rows, torch.arange(keep.shape[0], device=keep.device)
         if bool(keep.all()):
-            self.theta, rows = theta, torch.arange(keep.shape[0], device=keep.device)
+            self.theta = theta
         else:
-            smaller = torch.where(moved, self.theta / SHRINK, self.theta)
-            self.theta, rows = torch.where(keep, theta, smaller), keep.nonzero().squeeze(1)
-            s, y, sy = s[rows], y[rows], sy[rows]
-        M, root = self.settings.memory, sy.rsqrt().unsqueeze(1)
-        slot = self.count[rows] % M
-        self.rows[rows, slot] = y * root
-        self.rows[rows, slot + M] = s * root
+            self.theta = torch.where(keep, theta, torch.where(moved, self.theta / SHRINK, self.theta))
+            rows = rows[keep]
+            s, y, sy, V = s[rows], y[rows], sy[rows], V[rows]
+        pair = torch.stack([y, s], 1) * sy.rsqrt().view(-1, 1, 1)
+        first = self.count[rows] % M
+        places = torch.stack([first, first + M], 1)  # of y and s
+        V.scatter_(1, places.unsqueeze(2).expand_as(pair), pair)
+        products = torch.bmm(pair, V[:, :W].mT)  # (g, 2, 2M)
+        if V is not self.rows:
+            self.rows[rows] = V
+        each = rows.unsqueeze(1)
+        self.gram[each, places, :W] = products
+        self.gram[each, :W, places] = products
         self.count = self.count + keep
 
     def predicted(self, lagrangian: Lagrangian, point: Point, step: Tensor) -> Tensor:
@@ -99,11 +128,12 @@ class LbfgsRule:
     def restart(self, rows: Tensor) -> None:
         """Drop the pairs of the groups `rows`: their function has changed, or a search has failed. Theta stays."""
         self.rows[rows] = 0.0
+        self.gram[rows] = 0.0
         self.count[rows] = 0
 
     def select(self, rows: Tensor) -> None:
         self.theta, self.least, self.count = self.theta[rows], self.least[rows], self.count[rows]
-        self.rows, self.lam = self.rows[rows], self.lam[rows]
+        self.rows, self.gram, self.lam = self.rows[rows], self.gram[rows], self.lam[rows]
 
 
 def _tables(M: int, apart: int, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -39,7 +39,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pontryagin.optim.lagrangian import Lagrangian, Point
 from pontryagin.optim.variables import Variables
 
 ACTIVE_SETS = 10  # Newton steps before the sets count as unsettled
@@ -48,30 +47,32 @@ LENGTHS = 8  # step lengths 1, 1/2, 1/4 ... tried at once
 
 
 class QuadraticModel:
-    """m(d) around one point, for G groups."""
+    """m(d) around one point z (G, n), for G groups."""
 
     def __init__(
         self,
         variables: Variables,
-        lagrangian: Lagrangian,
-        point: Point,
-        theta: Tensor,  # (G, 1)
+        inequality: Tensor | None,  # (R,) as in the Lagrangian
+        z: Tensor,
+        gradient: Tensor,  # (G, n) g
+        offset: Tensor,  # (G, R) e + nu / rho
+        rho: Tensor,  # (G, R)
+        theta: Tensor,  # (G,)
         rows: Tensor,  # (G, 2M + R, n) V
+        gram: Tensor,  # (G, 2M + R, 2M + R) V V'
         signs: Tensor,  # (G, 2M + R, 2M + R) K = signs * (V V') + diagonal where nothing is held
-        diagonal: Tensor,  # (G, 2M + R), in units of theta
+        diagonal: Tensor,  # (G, 2M + R), in units of theta, zero for the constraints
     ) -> None:
-        self.variables, self.z, self.theta, self.rows = variables, point.z, theta, rows
-        self.downhill = point.objective_gradient / -theta  # (G, n) c on the free entries
-        self.base = point.z + self.downhill
-        self.gram = torch.bmm(rows, rows.mT)
-        diagonal = diagonal * theta
-        self.constraints = point.jacobian.shape[1]
-        self.equality: Tensor | None = None  # (R,) None where no constraint can come and go
+        self.variables, self.z, self.offset, self.rows, self.gram = variables, z, offset, rows, gram
+        self.theta = theta.unsqueeze(1)
+        self.downhill = gradient / -self.theta  # (G, n) c on the free entries
+        self.base = z + self.downhill
+        self.constraints = offset.shape[1]
+        diagonal = diagonal * self.theta
         if self.constraints:
-            diagonal[:, -self.constraints :] = -theta / lagrangian.rho
-            self.offset = point.terminal + lagrangian.nu / lagrangian.rho  # (G, R)
-            self.equality = None if lagrangian.inequality is None else ~lagrangian.inequality
-        self.K = torch.addcmul(torch.diag_embed(diagonal), self.gram, signs)
+            diagonal[:, -self.constraints :] = -self.theta / rho
+        self.equality = None if inequality is None else ~inequality  # None where no constraint can come and go
+        self.K = torch.addcmul(torch.diag_embed(diagonal), gram, signs)
 
     def minimise(self, lam: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """z + d (G, n) inside the bounds, lam (G, R), and whether the sets have settled (G,); from a guess of lam."""

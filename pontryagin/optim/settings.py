@@ -36,7 +36,7 @@ class MethodSettings:
     searches: int = 4  # such calls before a line search gives up
     nonmonotone: int = 8  # the Armijo test of spectral steps compares with the largest of so many last values
 
-    penalty: float = 30.0  # first penalty of a scaled terminal constraint, times the scale of J
+    penalty: float = 30.0  # first penalty of a scaled terminal constraint, times the scale of J; see Pace
     penalty_growth: float = 10.0  # factor on a penalty when the violation does not drop
     violation_drop: float = 0.25  # a violation that falls by this factor leaves its penalty alone
     largest_penalty: float = 1e10  # relative to the first; beyond it a problem is INFEASIBLE

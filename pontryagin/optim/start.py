@@ -75,7 +75,7 @@ def begin(
         point = lagrangian.evaluate(variables.pack(start.control, start.final_time))
     size = torch.linalg.vector_norm(point.gradient, dim=1)
     sigma = torch.maximum(point.objective.abs(), size).nan_to_num(1.0, 1.0).clamp(1e-2, 1e8)
-    multipliers = Multipliers(settings, scale, sigma)
+    multipliers = Multipliers(settings, scale, sigma, lagrangian.apart)
     if r:
         nu, rho = (zero if a is None else a.to(zero).view(groups, -1) for a in (start.multipliers, start.penalties))
         lagrangian.nu, lagrangian.rho = nu, torch.where(rho > 0, rho, multipliers.first_penalty)
