@@ -16,7 +16,7 @@ from pontryagin.optim.gradient import GradientRule
 from pontryagin.optim.lagrangian import CountingBackend, Lagrangian, Point
 from pontryagin.optim.lbfgs import LbfgsRule
 from pontryagin.optim.line_search import line_search
-from pontryagin.optim.result import Callback, IterationInfo, Ledger, MethodResult
+from pontryagin.optim.result import Callback, IterationInfo, Ledger, MethodResult, Standing
 from pontryagin.optim.settings import MethodSettings
 from pontryagin.optim.start import Start, begin
 from pontryagin.status import Status
@@ -48,7 +48,6 @@ METHODS: dict[str, Method] = {
 }
 
 ROUNDED_RESIDUAL = {torch.float64: 1e-6, torch.float32: 1e-3}  # rounding of J excuses no larger residual than this
-WINDOW = 5
 QUIET = 20  # steps in a row that promise less than the rounding of J, before they count as failed searches
 PATIENCE = 2  # line searches in a row that may fail before an inner problem counts as stalled
 
@@ -97,7 +96,9 @@ def solve_first_order(
             if solve.finished:
                 break
             solve.advance()
-            solve.report()
+            if solve.report():
+                solve.interrupt()
+                break
     except KeyboardInterrupt:
         solve.interrupt()
     return solve.ledger.result(counting.sweeps, solve.history)
@@ -125,11 +126,11 @@ class _Solve:
         self.patience = PATIENCE * (4 if first.lagrangian.constrained else 1)
 
         self.fixed = step_rule == "fixed"
-        monotone = step_rule not in ("fixed", "barzilai_borwein")
-        self.window = point.value.unsqueeze(1).repeat(
-            1, (WINDOW if self.lagrangian.apart else 1) if monotone else settings.nonmonotone
-        )  # last values of J_a
-        self.best = None if monotone or first.lagrangian.constrained else point
+        spectral = step_rule == "barzilai_borwein"
+        # Curved constraints, too, are followed faster where J_a may rise for a while.
+        length = settings.nonmonotone if spectral or first.lagrangian.apart else 1
+        self.window = point.value.unsqueeze(1).repeat(1, length)  # last values of J_a
+        self.best = point if (spectral or self.fixed) and not first.lagrangian.constrained else None
         self.rows = torch.arange(point.z.shape[0], device=point.z.device)  # numbers of the groups still running
         self.idle = torch.zeros_like(self.rows)  # line searches in a row that failed
         self.rounded = self.idle > 0  # a search failed that promised less than the rounding of J
@@ -218,8 +219,8 @@ class _Solve:
             self.rule.restart((~moved).nonzero().squeeze(1))
         self._measure()
 
-    def report(self) -> None:
-        """A row of the history, told to the callback as well."""
+    def report(self) -> bool:
+        """A row of the history, told to the callback as well; whether that wants to stop."""
         info = IterationInfo(
             iteration=self.iteration,
             running=self.rows.numel(),
@@ -232,14 +233,11 @@ class _Solve:
             seconds=time.perf_counter() - self.clock,
         )
         self.history.append(info)
-        if self.callback is not None and self.callback(info):
-            self.interrupt()
+        return self.callback is not None and bool(self.callback(info))
 
     def interrupt(self) -> None:
-        """Write down everything that still runs as it stands."""
-        everything = torch.ones_like(self.rounded)
-        self._write(Status.INTERRUPTED, everything)
-        self._keep(everything.logical_not().nonzero().squeeze(1))
+        """Write down everything that still runs as it stood last; possible at any moment."""
+        self._write(Status.INTERRUPTED, self.ledger.running(self.standing.rows))
 
     def _measure(self) -> None:
         """Residual, violation and the rounding of J_a at the point."""
@@ -251,20 +249,18 @@ class _Solve:
         tolerance = self.settings.tolerance
         rounded = self.rounded & (self.residual <= self.rounded_residual)
         self.converged = ((self.residual <= tolerance) | rounded) & (self.violation <= tolerance)
+        self.standing = Standing(self.rows, point, self.best, self.residual, self.violation, omega, self.lagrangian.rho)
 
     def _write(self, status: Status, which: Tensor) -> None:
-        """The groups `which` (G,) end here; without constraints, at the best point that they have seen."""
+        """The groups `which` (G,) end here, without constraints at the best point that they have seen."""
         if not bool(which.any()):
             return
-        point, residual = self.point, self.residual
-        if self.best is not None and status is not Status.CONVERGED:
-            point = point.merge(self.best.value < point.value, self.best)
-            residual = self.variables.residual(point.z, point.gradient, point.objective)
-        omega = self.lagrangian.omega(point.terminal)
-        self.ledger.write(
-            status, self.rows[which], self.iteration, point.select(which), residual[which], self.violation[which],
-            omega[which], self.lagrangian.rho[which],
-        )  # fmt: skip
+        standing = self.standing
+        if standing.best is not None and status is not Status.CONVERGED:
+            best = standing.point.merge(standing.best.value < standing.point.value, standing.best)
+            residual = self.variables.residual(best.z, best.gradient, best.objective)
+            standing = replace(standing, point=best, residual=residual)
+        self.ledger.write(status, standing, which, self.iteration)
 
     def _keep(self, rows: Tensor) -> None:
         """Go on with the groups `rows` alone."""
@@ -275,7 +271,6 @@ class _Solve:
         self.quiet = self.quiet[rows]
         self.rounded, self.exhausted = self.rounded[rows], self.exhausted[rows]
         self.best = None if self.best is None else self.best.select(rows)
-        # Together and last: whoever interrupts finds the points of the numbers.
         self.point, self.rows = self.point.select(rows), self.rows[rows]
         self._measure()
 

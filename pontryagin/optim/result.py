@@ -48,6 +48,19 @@ class MethodResult:
     history: list[IterationInfo]
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How the running groups stand; made at once, so that whoever interrupts finds it whole."""
+
+    rows: Tensor  # (G,) their numbers in the batch
+    point: Point
+    best: Point | None  # with the lowest J seen, where J may rise
+    residual: Tensor  # (G,)
+    violation: Tensor  # (G,)
+    omega: Tensor  # (G, R)
+    rho: Tensor  # (G, R)
+
+
 class Ledger:
     """The final values of G groups, written down when a group leaves."""
 
@@ -58,16 +71,18 @@ class Ledger:
         self.violation = torch.full_like(point.objective, torch.nan)
         self.omega, self.rho = lagrangian.nu.clone(), lagrangian.rho.clone()
         self.iterations = torch.zeros_like(point.objective, dtype=torch.long)
-        self.status: list[Status] = [Status.INTERRUPTED] * point.z.shape[0]
+        self.status: list[Status | None] = [None] * point.z.shape[0]
 
-    def write(
-        self, status: Status, rows: Tensor, iteration: int, point: Point, residual: Tensor, violation: Tensor,
-        omega: Tensor, rho: Tensor,
-    ) -> None:  # fmt: skip
-        """All of one status; `rows` are their numbers in the batch."""
-        self.z[rows], self.objective[rows] = point.z, point.objective
-        self.residual[rows], self.violation[rows] = residual, violation
-        self.omega[rows], self.rho[rows] = omega, rho
+    def running(self, rows: Tensor) -> Tensor:
+        """(G,) which of these numbers have no end yet."""
+        return torch.tensor([self.status[row] is None for row in rows.tolist()], device=rows.device)
+
+    def write(self, status: Status, standing: Standing, which: Tensor, iteration: int) -> None:
+        """The groups `which` (G,) of `standing` end with `status`."""
+        rows = standing.rows[which]
+        self.z[rows], self.objective[rows] = standing.point.z[which], standing.point.objective[which]
+        self.residual[rows], self.violation[rows] = standing.residual[which], standing.violation[which]
+        self.omega[rows], self.rho[rows] = standing.omega[which], standing.rho[which]
         self.iterations[rows] = iteration
         for row in rows.tolist():
             self.status[row] = status
@@ -83,7 +98,7 @@ class Ledger:
             final_time=start.final_time if final_time is None else final_time,
             multipliers=self.omega.reshape(batch, -1),
             penalties=self.rho.reshape(batch, -1),
-            status=[status for status in self.status for _ in range(each)],
+            status=[status or Status.INTERRUPTED for status in self.status for _ in range(each)],
             iterations=self.iterations.repeat_interleave(each),
             residual=self.residual.repeat_interleave(each),
             violation=self.violation.repeat_interleave(each),
