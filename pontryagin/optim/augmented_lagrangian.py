@@ -82,6 +82,16 @@ class Multipliers:
             return torch.zeros_like(self.sigma)
         return (lagrangian.rho / self.first_penalty).amax(1) * (self.settings.penalty * self.pace.penalty)
 
+    def due(self, lagrangian: Lagrangian, violation: Tensor, solved: Tensor) -> bool:
+        """Whether `shift` has anything to do."""
+        if lagrangian.apart:
+            solved = solved | self._dropped(violation) | (violation <= RELAX * self.settings.tolerance)
+        return bool(solved.any())
+
+    def _dropped(self, violation: Tensor) -> Tensor:
+        """(G,) whether the violation has dropped enough since the multipliers moved last, or is as good as none."""
+        return violation <= (self.settings.violation_drop * self.last).clamp(min=self.settings.tolerance)
+
     def shift(
         self, lagrangian: Lagrangian, predicted: Tensor, violation: Tensor, solved: Tensor, running: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -91,7 +101,7 @@ class Multipliers:
         Returns two masks (G,): the groups whose J_a has changed, and those of them whose penalties rose.
         """
         settings = self.settings
-        dropped = violation <= (settings.violation_drop * self.last).clamp(min=settings.tolerance)
+        dropped = self._dropped(violation)
         moved = running & (solved | dropped) if lagrangian.apart else running & solved
         raised = running & solved & ~dropped
         largest = settings.largest_multiplier * self.sigma.unsqueeze(1) / self.scale

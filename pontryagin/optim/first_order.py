@@ -120,7 +120,9 @@ class _Solve:
         self.backend, self.settings, self.callback = backend, settings, callback
         self.variables, self.lagrangian, self.multipliers = first.variables, first.lagrangian, first.multipliers
         self.point = point = first.point
-        self.rule: Rule = method.rule(first.variables, settings, first.theta, point.jacobian.shape[1])
+        self.rule: Rule = method.rule(
+            first.variables, settings, first.theta, first.lagrangian.nu[:, : point.jacobian.shape[1]]
+        )
         self.limit = settings.max_iterations or method.max_iterations
         self.rounded_residual = ROUNDED_RESIDUAL[point.z.dtype]
         self.patience = PATIENCE * (4 if first.lagrangian.constrained else 1)
@@ -135,6 +137,7 @@ class _Solve:
         self.idle = torch.zeros_like(self.rows)  # line searches in a row that failed
         self.rounded = self.idle > 0  # a search failed that promised less than the rounding of J
         self.quiet = torch.zeros_like(self.rows)  # steps in a row that promised less than the rounding of J
+        self.disturbed = False  # any of these three is not zero
         self.exhausted = self.idle > 0  # a penalty would have to grow beyond its limit
         self.step = torch.zeros_like(point.value)
         self.trouble = True  # a group may have to end for another reason than convergence
@@ -155,17 +158,19 @@ class _Solve:
         outer, lagrangian = self.multipliers, self.lagrangian
         solved = (self.residual <= outer.tolerance) | (outer.count >= self.settings.max_inner_iterations)
         solved = solved | (self.idle >= PATIENCE)
+        if not outer.due(lagrangian, self.violation, solved & ~self.converged):
+            return
         predicted = self.rule.predicted(lagrangian, self.point, self.step)
         changed, raised = outer.shift(lagrangian, predicted, self.violation, solved, ~self.converged)
-        if not bool(changed.any()):
-            return
         self.trouble = True
         self.exhausted = raised & outer.exhausted(lagrangian)
-        rows = changed.nonzero().squeeze(1)
-        if not lagrangian.apart:
+        if lagrangian.apart:
+            self.point = lagrangian.renew(self.point)
+        else:
             self.rule.restart(raised.nonzero().squeeze(1))
-        self.point = self.point.put(rows, lagrangian.select(rows).renew(self.point.select(rows)))
-        self.window[rows] = self.point.value[rows].unsqueeze(1)
+            rows = changed.nonzero().squeeze(1)
+            self.point = self.point.put(rows, lagrangian.select(rows).renew(self.point.select(rows)))
+        self.window = torch.where(changed.unsqueeze(1), self.point.value.unsqueeze(1), self.window)
         self.quiet = self.quiet.masked_fill(changed, 0)
         self.rounded = self.rounded & ~changed
         self._measure()
@@ -210,14 +215,20 @@ class _Solve:
         self.iteration += 1
         self.multipliers.count += 1
         hopeless = -slope <= self.noise
+        if self.disturbed or not bool((moved & ~hopeless).all()):
+            self._count_failures(moved, hopeless)
+        self._measure()
+
+    def _count_failures(self, moved: Tensor, hopeless: Tensor) -> None:
+        """Searches that failed, and steps of which J can show nothing; both start anew."""
         self.quiet = torch.where(hopeless, self.quiet + 1, 0)
         moved = moved & (self.quiet < QUIET)
         self.idle = torch.where(moved, 0, self.idle + 1)
         self.rounded = ~moved & hopeless
+        self.disturbed = bool((self.quiet + self.idle > 0).any())
         if not bool(moved.all()):
             self.trouble = True
             self.rule.restart((~moved).nonzero().squeeze(1))
-        self._measure()
 
     def report(self) -> bool:
         """A row of the history, told to the callback as well; whether that wants to stop."""
@@ -247,8 +258,10 @@ class _Solve:
         self.violation = outer.violation(self.lagrangian, point, omega)
         self.noise = outer.noise(point, omega)
         tolerance = self.settings.tolerance
-        rounded = self.rounded & (self.residual <= self.rounded_residual)
-        self.converged = ((self.residual <= tolerance) | rounded) & (self.violation <= tolerance)
+        self.converged = (self.residual <= tolerance) & (self.violation <= tolerance)
+        if self.disturbed:
+            rounded = self.rounded & (self.residual <= self.rounded_residual)
+            self.converged = self.converged | (rounded & (self.violation <= tolerance))
         self.standing = Standing(self.rows, point, self.best, self.residual, self.violation, omega, self.lagrangian.rho)
 
     def _write(self, status: Status, which: Tensor) -> None:

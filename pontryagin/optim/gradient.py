@@ -21,7 +21,7 @@ from pontryagin.optim.variables import Variables
 class GradientRule:
     """Directions of the projected gradient, for G groups with their own theta."""
 
-    def __init__(self, variables: Variables, settings: MethodSettings, theta: Tensor, apart: int = 0) -> None:
+    def __init__(self, variables: Variables, settings: MethodSettings, theta: Tensor, lam: Tensor) -> None:
         self.variables, self.settings = variables, settings
         self.theta = theta  # (G,)
         self.even = torch.zeros_like(theta, dtype=torch.bool)  # (G,) which of the two spectral steps is next

@@ -83,8 +83,7 @@ class Lagrangian:
         self.constrained = nu.shape[1] > 0
         self.apart = apart and self.constrained
         self.derivatives = {"control_derivative"} | ({"final_time_derivative"} if variables.times else set())
-        if self.apart:
-            self.ends = _one_row_an_end(start, nu.shape[1])
+        self.ends: Arguments | None = None  # every problem once for each end, made at the first sweep
 
     def select(self, rows: Tensor) -> Lagrangian:
         """The groups `rows` alone, repeated where a row is. A shared control is one group, and stays as it is."""
@@ -139,6 +138,8 @@ class Lagrangian:
     def _evaluate_apart(self, z: Tensor) -> Point:
         """r + 1 sweeps of each problem: one ends with phi, the others with one e_j each."""
         variables, groups, ends = self.variables, z.shape[0], self.nu.shape[1] + 1
+        if self.ends is None:
+            self.ends = _one_row_an_end(self.start, self.nu.shape[1])
         final_time = self.ends.final_time
         if variables.times:
             final_time = variables.final_time(z).repeat_interleave(ends)

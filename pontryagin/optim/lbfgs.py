@@ -30,15 +30,15 @@ NOISE = 1e-6  # curvature below this part of the least theta is none
 class LbfgsRule:
     """Directions of projected L-BFGS, for G groups with their own pairs."""
 
-    def __init__(self, variables: Variables, settings: MethodSettings, theta: Tensor, apart: int) -> None:
-        G, M, n = theta.shape[0], settings.memory, variables.unit.shape[0]
+    def __init__(self, variables: Variables, settings: MethodSettings, theta: Tensor, lam: Tensor) -> None:
+        G, M, n, apart = theta.shape[0], settings.memory, variables.unit.shape[0], lam.shape[1]
         self.variables, self.settings = variables, settings
         self.theta = theta.clone()  # (G,)
         self.least = torch.zeros_like(theta)  # (G,) bound of theta at the point
         self.rows = theta.new_zeros(G, 2 * M + apart, n)  # [Y; S; A], two rings of M pairs, zero while empty
         self.gram = theta.new_zeros(G, 2 * M + apart, 2 * M + apart)  # rows rows'
         self.count = torch.zeros(G, dtype=torch.long, device=theta.device)  # pairs since a restart
-        self.lam = theta.new_zeros(G, apart)  # multipliers that the model predicted last
+        self.lam = lam  # (G, R) multipliers that the model predicted last, at first those of the start
         self.signs, self.diagonals = _tables(M, apart, theta)
 
     def direction(self, point: Point, lagrangian: Lagrangian) -> Tensor:
@@ -82,7 +82,7 @@ class LbfgsRule:
                 self.theta[part], self.rows[part], self.gram[part], signs, diagonal,
             )  # fmt: skip
             end, lam, settled = model.minimise(self.lam[part])
-            if bool(settled.all()):
+            if settled is None:
                 break
             self.theta[part] = torch.where(settled, self.theta[part], self.theta[part] * RAISE)
         return end - z, lam

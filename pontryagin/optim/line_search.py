@@ -60,9 +60,11 @@ def _acceptable(
 ) -> Tensor:
     """(G,) the two tests above; a gradient that is not finite fails as well."""
     trial_slope = torch.linalg.vecdot(trial.gradient, direction)
+    descended: Tensor = (trial.value <= limit) & trial_slope.isfinite() & (slope < 0)
+    if bool(descended.all()):
+        return descended
     by_gradient = (trial.value <= point.value + noise) & (trial_slope <= (2 * c - 1) * slope)
-    good: Tensor = ((trial.value <= limit) | by_gradient) & trial_slope.isfinite() & (slope < 0)
-    return good
+    return torch.logical_or(descended, by_gradient & trial_slope.isfinite() & (slope < 0))
 
 
 def _ladder(settings: MethodSettings, like: Tensor) -> list[Tensor]:

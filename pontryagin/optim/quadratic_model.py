@@ -74,11 +74,12 @@ class QuadraticModel:
         self.equality = None if inequality is None else ~inequality  # None where no constraint can come and go
         self.K = torch.addcmul(torch.diag_embed(diagonal), gram, signs)
 
-    def minimise(self, lam: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """z + d (G, n) inside the bounds, lam (G, R), and whether the sets have settled (G,); from a guess of lam."""
+    def minimise(self, lam: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """z + d (G, n) inside the bounds, lam (G, R), and which sets have settled (G,), None for all; guesses lam."""
         if not self.variables.bounded and self.equality is None:
             r = self._newton(self.base, None, None)
-            return self._end(r)[0], self._lam(r), torch.ones_like(self.theta[:, 0], dtype=torch.bool)
+            end = torch.baddbmm(self.base.unsqueeze(1), r.unsqueeze(1), self.rows).squeeze(1)
+            return end, self._lam(r), None
         r = torch.zeros_like(self.K[:, 0])
         if self.constraints:
             r[:, -self.constraints :] = lam / -self.theta
@@ -92,7 +93,7 @@ class QuadraticModel:
             if new_live is not None and live is not None:
                 settled = settled & (new_live == live).all(1)
             if bool(settled.all()):
-                return end, self._lam(newton), settled
+                return end, self._lam(newton), None
             if count >= PLAIN:
                 newton = self._shortened(r, newton, settled)
                 end, new_side = self._end(newton)

@@ -27,7 +27,7 @@ class MethodSettings:
     step: float = 1e-2  # eta of the fixed rule, first eta of the Armijo rule
     smallest_step: float = 1e-10  # of a spectral step, in scaled variables
     largest_step: float = 1e10
-    memory: int = 20  # pairs (s, y) kept by L-BFGS
+    memory: int = 30  # pairs (s, y) kept by L-BFGS
     curvature: float = 1e-10  # a pair is kept if s.y > curvature |s| |y|
 
     sufficient_decrease: float = 1e-4  # c in J(trial) <= J + c g.(trial - u)
