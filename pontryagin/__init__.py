@@ -1,4 +1,4 @@
-"""Optimal control by Pontryagin's principle: PyTorch functions in, compiled state/costate sweeps, solutions with costates.
+"""Optimal control by Pontryagin's principle: PyTorch functions in, compiled sweeps, solutions with costates out.
 
 minimise J = phi(t1, x(t1)) + int L(t, x, u) dt   subject to   x' = f(t, x, u),  u in U,  psi(t1, x(t1)) = 0
 """

@@ -81,6 +81,9 @@ def derive(problem: Problem) -> Equations:
 
     pullback = gradient(weighted_sum(graph, weights, dynamics), [*state, *control, *theta, time])
     terminal_pullback = gradient(weighted_sum(graph, omega, terminal), [*state, *theta, time])
+    # Together, so that formulas and their derivatives share what they can.
+    along = tuple(simplify([*dynamics, *pullback]))
+    at_end = tuple(simplify([*terminal, *terminal_pullback]))
     return Equations(
         state_dim=n,
         control_dim=m,
@@ -89,8 +92,8 @@ def derive(problem: Problem) -> Equations:
         equality_count=problem.equality_count,
         inequality_count=problem.inequality_count,
         implicit=implicit,
-        dynamics=dynamics,
-        pullback=tuple(simplify(pullback)),
-        terminal=terminal,
-        terminal_pullback=tuple(simplify(terminal_pullback)),
+        dynamics=along[: n + 1],
+        pullback=along[n + 1 :],
+        terminal=at_end[: len(terminal)],
+        terminal_pullback=at_end[len(terminal) :],
     )

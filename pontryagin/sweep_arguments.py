@@ -172,6 +172,8 @@ def _require_shape(name: str, value: Tensor, shape: tuple[int | None, ...]) -> N
         and all(size == want if want is not None else size > 0 for want, size in zip(shape, actual[lead:], strict=True))
     ):
         return
+    if lead == 1 and actual[0] == 0:
+        raise ProblemError(f"{name} has shape {actual}, a batch of no problems; give at least one row")
     words = ["K" if size is None else str(size) for size in shape]
     plain, batch = (f"({', '.join(part)}{',' if len(part) == 1 else ''})" for part in (words, ["B", *words]))
     hint = ""

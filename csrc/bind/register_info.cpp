@@ -18,10 +18,8 @@ void register_info(pybind11::module_& module) {
   operations["constant"] = static_cast<int>(Op::constant);
   operations["input"] = static_cast<int>(Op::input);
   module.attr("operations") = operations;
-  module.def(
-      "instruction_set", [] { return std::string(kernel_set().name); }, "Name of the instruction set in use.");
-  module.def(
-      "lanes", [] { return kernel_set().f64[lane_choices - 1].lanes; }, "Problems in one block, in float64.");
+  module.def("instruction_set", [] { return std::string(kernel_set().name); }, "Name of the instruction set in use.");
+  module.def("lanes", [] { return kernel_set().f64[lane_choices - 1].lanes; }, "Problems in one block, in float64.");
 }
 
 }  // namespace pontryagin

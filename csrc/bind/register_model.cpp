@@ -13,7 +13,7 @@ namespace {
 
 template <class T>
 std::vector<T> vector_of(const py::handle& array) {
-  const auto converted = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(array);
+  const auto converted = py::array_t < T, py::array::c_style | py::array::forcecast > ::ensure(array);
   if (!converted || converted.ndim() != 1) throw py::value_error("graph code: expected one-dimensional arrays");
   return std::vector<T>(converted.data(), converted.data() + converted.size());
 }

@@ -1,7 +1,10 @@
 // Sweeps and pointwise Hamiltonians over raw pointers. The Python side owns the tensors and has checked their shapes.
 #include <pybind11/stl.h>
 
+#include <array>
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "bind/register.hpp"
 #include "cpu/sweeper.hpp"
@@ -76,7 +79,8 @@ class BoundSweeper {
                const std::vector<double>& c, double t0, bool linear_control, bool linear_data, bool backward,
                bool keep_state, bool extended, bool uniform)
       : t0_(t0),
-        sweeper_(model, tableau_of(a, b, c), t0, {linear_control, linear_data, backward, keep_state, extended, uniform}) {}
+        sweeper_(model, tableau_of(a, b, c), t0,
+                 {linear_control, linear_data, backward, keep_state, extended, uniform}) {}
 
   void run(bool single, int steps, long batch, long control_stride, long data_stride, int threads,
            const std::array<Pointer, 19>& address) {
@@ -87,8 +91,9 @@ class BoundSweeper {
     bool completed;
     {
       const py::gil_scoped_release release;
-      completed = single ? pontryagin::run<float>(sweeper_, steps, t0_, batch, control_stride, data_stride, p, threads)
-                         : pontryagin::run<double>(sweeper_, steps, t0_, batch, control_stride, data_stride, p, threads);
+      completed = single
+                      ? pontryagin::run<float>(sweeper_, steps, t0_, batch, control_stride, data_stride, p, threads)
+                      : pontryagin::run<double>(sweeper_, steps, t0_, batch, control_stride, data_stride, p, threads);
     }
     throw_if_stopped(completed);
   }

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace pontryagin {

@@ -137,7 +137,8 @@ void sweep_block(const SweepJob<T>& job, const LinkedSweep& linked, long first, 
   save_fixed(linked.theta_adjoint, linked.q, job.parameter_derivative);
   save_fixed(linked.span_adjoint, 1, job.final_time_derivative);
   if (job.final_time_derivative)
-    for (int lane = 0; lane < count; ++lane) job.final_time_derivative[first + lane] /= executor.fixed(linked.span)[lane];
+    for (int lane = 0; lane < count; ++lane)
+      job.final_time_derivative[first + lane] /= executor.fixed(linked.span)[lane];
   const long path = static_cast<long>(nodes) * n;
   if (job.state) scatter<T, W>(records + linked.x * W, stride, nodes, n, count, job.state + first * path, path);
   if (job.costate) scatter<T, W>(records + linked.p * W, stride, nodes, n, count, job.costate + first * path, path);

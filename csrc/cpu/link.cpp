@@ -20,19 +20,29 @@ const void* checked(const void* handler) {
   return handler;
 }
 
-// The direct handler that fits, or -1. Of the memory operands only the first may lie in a record.
-int direct_variant_of(Instruction& instruction) {
+// The direct or scaled handler that fits, or -1. Of the memory operands only the first may lie in a record.
+int direct_variant_of(Instruction& instruction, const LinkTarget& target, const void* const* row) {
+  const auto is_constant = [&target](Place place) {
+    return place.bank == Bank::fixed && place.slot >= target.first_constant &&
+           place.slot < target.first_constant + target.constant_count;
+  };
   const int count = arity(instruction.op);
   const bool commutes = instruction.op != Op::sub;
+  if (instruction.op == Op::mul && instruction.accumulator == Accumulator::last) {
+    instruction.accumulator = Accumulator::first;
+    instruction.b = instruction.a;
+  }
   if (instruction.accumulator == Accumulator::none || (instruction.accumulator == Accumulator::last && count == 3))
-    if (commutes && in_record(instruction.b)) std::swap(instruction.a, instruction.b);
+    if (commutes && (in_record(instruction.b) || is_constant(instruction.a))) std::swap(instruction.a, instruction.b);
   Place* const places[] = {&instruction.a, &instruction.b, &instruction.c};
   const int begin = instruction.accumulator == Accumulator::first ? 1 : 0;
   const int end = instruction.accumulator == Accumulator::last ? count - 1 : count;
   for (int k = begin + 1; k < end; ++k)
     if (in_record(*places[k])) return -1;
   const int to = !instruction.store ? 0 : in_record(instruction.to) ? 2 : 1;
-  return direct_variant(static_cast<int>(instruction.accumulator), in_record(*places[begin]), to);
+  const int direct = direct_variant(static_cast<int>(instruction.accumulator), in_record(*places[begin]), to);
+  const int scaled = scaled_variant(direct);
+  return row[scaled] != nullptr && is_constant(instruction.b) ? scaled : direct;
 }
 
 std::vector<Linked> link_lanes(const Program& program, const LinkTarget& target) {
@@ -42,7 +52,7 @@ std::vector<Linked> link_lanes(const Program& program, const LinkTarget& target)
   for (Instruction instruction : program.code) {
     const void* const* row = target.handlers + static_cast<int>(instruction.op) * variants;
     const bool has_direct = row[direct_variant(0, false, 0)] != nullptr;
-    const int direct = has_direct ? direct_variant_of(instruction) : -1;
+    const int direct = has_direct ? direct_variant_of(instruction, target, row) : -1;
     // Slots are longer than a byte, so an offset has room for the bank in its lowest bit.
     const auto operand = [&](Place place) {
       const long slot = place.bank == Bank::next ? static_cast<long>(place.slot) + target.record_slots : place.slot;
@@ -89,7 +99,8 @@ std::vector<Linked> link_one(const Program& program, const LinkTarget& target) {
   const Place one = behind(one_lane::one), minus_zero = behind(one_lane::minus_zero), spare = behind(one_lane::spare);
   const int window = one_lane::window(target.fixed_slots), stride = one_lane::round_up(target.record_slots);
   const auto offset = [&](Place place) {
-    const long slot = place.bank == Bank::fixed ? place.slot : window + place.slot + (place.bank == Bank::next ? stride : 0);
+    const long slot =
+        place.bank == Bank::fixed ? place.slot : window + place.slot + (place.bank == Bank::next ? stride : 0);
     return byte_offset(slot, target.scalar_bytes);
   };
   std::vector<Linked> out;

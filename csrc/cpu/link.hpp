@@ -11,6 +11,7 @@ namespace pontryagin {
 struct LinkTarget {
   const void* const* handlers;
   int lanes, scalar_bytes, fixed_slots, record_slots;
+  int first_constant, constant_count;  // in the fixed bank
 };
 
 std::vector<Linked> link(const Program& program, const LinkTarget& target);

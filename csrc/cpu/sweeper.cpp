@@ -67,8 +67,13 @@ const LinkedSweep& Sweeper::linked_for(int choice) {
   Code& code = code_[dtype_index<T>][choice];
   if (code.ready) return code.linked;
   const LaneKernel<T>& kernel = lane_kernel<T>(choice);
-  const LinkTarget target{kernel.handlers, kernel.lanes, static_cast<int>(sizeof(T)), programs_.fixed.count,
-                          programs_.record.count};
+  const LinkTarget target{kernel.handlers,
+                          kernel.lanes,
+                          static_cast<int>(sizeof(T)),
+                          programs_.fixed.count,
+                          programs_.record.count,
+                          programs_.fixed.constants,
+                          static_cast<int>(programs_.constants.size())};
   code.prologue = link(programs_.prologue, target);
   code.forward = link(programs_.forward, target);
   code.terminal = link(programs_.terminal, target);
@@ -119,7 +124,8 @@ bool Sweeper::run(const SweepJob<T>& job, long batch, int threads, Interrupted i
   if (sum_control) {
     std::fill(job.control_derivative, job.control_derivative + partial_size, T(0));
     for (int chunk = 0; chunk < chunks.count(); ++chunk)
-      for (long i = 0; i < partial_size; ++i) job.control_derivative[i] += partials[static_cast<std::size_t>(partial_size * chunk + i)];
+      for (long i = 0; i < partial_size; ++i)
+        job.control_derivative[i] += partials[static_cast<std::size_t>(partial_size * chunk + i)];
   }
   return completed;
 }
@@ -133,7 +139,8 @@ const LinkedPoints& PointEvaluator::linked_for(int choice) {
   if (code.ready) return code.linked;
   const LaneKernel<T>& kernel = lane_kernel<T>(choice);
   code.program = link(programs_.program, {kernel.handlers, kernel.lanes, static_cast<int>(sizeof(T)),
-                                          programs_.fixed_count, programs_.record_count});
+                                          programs_.fixed_count, programs_.record_count, programs_.constants_first,
+                                          static_cast<int>(programs_.constants.size())});
   const PointPrograms& p = programs_;
   LinkedPoints& l = code.linked;
   l.program = code.program.data();

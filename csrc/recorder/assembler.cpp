@@ -149,7 +149,6 @@ class Assembler {
 
   // A root is written to memory when computed; every other value lives in the accumulator only.
   void mark_roots() {
-    std::unordered_map<int, int> output_uses;
     for (const Output& output : outputs_) root_[output.node] = 1;
     for (Index id = 0; id < nodes_.size(); ++id) {
       if (!reached_[id] || is_leaf(static_cast<int>(id))) continue;

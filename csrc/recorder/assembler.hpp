@@ -51,7 +51,7 @@ class ConstantPool {
 using Given = std::unordered_map<int, Place>;  // nodes whose value is already in memory
 
 // Computes every output and writes it to its place. An output may be written to a place that the program reads: all
-// reads of it come first. Temporaries are numbered from zero in `temporary_bank` slots, relocated by the caller.
+// reads of it come first. Temporaries are numbered from `temporary_base`; `relocate` moves them.
 Program assemble(const Tape& tape, const std::vector<Output>& outputs, const Given& given, ConstantPool& constants);
 
 // One line an instruction, for people: "r3 = fma acc f7 f9". Places are f (fixed), r (record), n (next record).

@@ -49,7 +49,8 @@ Symbols GraphModel::run(const Code& code, const std::vector<Symbols>& inputs) {
     } else {
       const auto at = [&](std::int32_t id) { return id < 0 ? Symbol() : values[static_cast<std::size_t>(id)]; };
       const int count = arity(op);
-      values[i] = Symbol::apply(op, at(code.a[i]), count > 1 ? at(code.b[i]) : Symbol(), count > 2 ? at(code.c[i]) : Symbol());
+      values[i] =
+          Symbol::apply(op, at(code.a[i]), count > 1 ? at(code.b[i]) : Symbol(), count > 2 ? at(code.c[i]) : Symbol());
     }
   }
   Symbols out;

@@ -63,7 +63,6 @@ class GraphModel {
   int r() const { return code_.sizes.r; }
   int equalities() const { return code_.sizes.equalities; }
 
-
   void dynamics(Symbol t, const Symbols& x, const Symbols& u, const Symbols& theta, const Symbols& d, Symbols& f,
                 Symbol& L, Cut& cut) const;
   template <class G>

@@ -1,6 +1,7 @@
 #include "recorder/sweep_programs.hpp"
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "pontryagin/step.hpp"
 #include "pontryagin/terminal.hpp"
@@ -122,6 +123,7 @@ class Builder {
     write(terminal_, value.e, Bank::fixed, f.e);
     if (!out_.request.backward) return;
     GraphModel::StageGradient g = model_.terminal_pullback(value.cut, t1, theta, omega_0(), value.omega);
+    const std::size_t values = terminal_.size();
     if (out_.request.extended) {
       for (int i = 0; i < s.n; ++i) g.x[i] = g.x[i] + Symbol::input({Bank::record, r.x_cotangent + i});
       write(terminal_, g.theta, Bank::fixed, f.theta_adjoint);
@@ -129,6 +131,7 @@ class Builder {
     }
     write(terminal_, g.x, Bank::record, r.p);
     if (out_.request.linear_control) write(terminal_, zeros(s.m), Bank::record, r.u_adjoint);
+    for (std::size_t i = values; i < terminal_.size(); ++i) terminal_[i].aside = true;
   }
 
   void record_backward() {
@@ -145,8 +148,7 @@ class Builder {
     adjoint.with_span = out_.request.extended;
     step_backward(model_, tableau_, step_input(), stages_, omega_0(), adjoint);
     if (out_.request.extended) {
-      for (int i = 0; i < s.n; ++i)
-        adjoint.p[i] = adjoint.p[i] + Symbol::input({Bank::record, r.x_cotangent + i});
+      for (int i = 0; i < s.n; ++i) adjoint.p[i] = adjoint.p[i] + Symbol::input({Bank::record, r.x_cotangent + i});
       write(backward_, adjoint.theta, Bank::fixed, f.theta_adjoint);
       write(backward_, {adjoint.span}, Bank::fixed, f.span_adjoint);
     }
@@ -164,9 +166,9 @@ class Builder {
       if (node.op == Op::constant) continue;
       if (node.op == Op::input) {
         const bool in_fixed = node.a == static_cast<int>(Bank::fixed);
-        const bool parameter = in_fixed && ((node.b >= f.theta && node.b < f.theta + out_.sizes.q) || node.b == f.span ||
-                                            (out_.request.uniform && node.b == f.h) ||
-                                            (node.b >= f.nu && node.b < f.e));
+        const bool parameter =
+            in_fixed && ((node.b >= f.theta && node.b < f.theta + out_.sizes.q) || node.b == f.span ||
+                         (out_.request.uniform && node.b == f.h) || (node.b >= f.nu && node.b < f.e));
         rank_[id] = parameter ? 1 : 2;
         continue;
       }
@@ -175,27 +177,31 @@ class Builder {
     }
   }
 
-  // Values of rank 1 that a step or the end needs are computed once, in the prologue.
+  // Values of rank 1 that a step or the end needs are computed once, in the prologue. What only the backward program
+  // needs is set aside there, so that the rest has the same bits without it.
   void hoist() {
     rank();
-    std::vector<char> needed(static_cast<std::size_t>(tape_.size()), 0), wanted = needed;
-    for (const auto* list : {&forward_, &terminal_, &backward_})
-      for (const Output& output : *list) needed[output.node] = wanted[output.node] = 1;
+    hoist_for({&forward_, &terminal_}, false);
+    hoist_for({&backward_}, true);
+    out_.fixed.constants = out_.fixed.count;
+  }
+
+  void hoist_for(std::initializer_list<const std::vector<Output>*> programs, bool aside) {
+    std::vector<char> needed(static_cast<std::size_t>(tape_.size()), 0);
+    for (const auto* list : programs)
+      for (const Output& output : *list) needed[output.node] = 1;
     for (int id = tape_.size() - 1; id >= 0; --id) {
       const TapeNode& node = tape_[id];
-      if (!needed[id] || node.op == Op::constant || node.op == Op::input) continue;
-      if (rank_[id] < 2) continue;
+      if (!needed[id] || node.op == Op::constant || node.op == Op::input || rank_[id] < 2) continue;
       for (int operand : {node.a, node.b, node.c})
-        if (operand >= 0) needed[operand] = wanted[operand] = 1;
+        if (operand >= 0) needed[operand] = 1;
     }
     for (int id = 0; id < tape_.size(); ++id) {
-      const TapeNode& node = tape_[id];
-      if (!wanted[id] || rank_[id] != 1 || node.op == Op::input) continue;
+      if (!needed[id] || rank_[id] != 1 || tape_[id].op == Op::input || hoisted_.count(id)) continue;
       const Place place{Bank::fixed, out_.fixed.count++};
       hoisted_.emplace(id, place);
-      prologue_.push_back({id, place, false});
+      prologue_.push_back({id, place, aside});
     }
-    out_.fixed.constants = out_.fixed.count;
   }
 
   // Does a step's state enter this value? And how many operations is it away from inputs?
@@ -210,10 +216,10 @@ class Builder {
         from_state_[id] = node.a != static_cast<int>(Bank::fixed) && node.b < out_.record.x + out_.sizes.n;
         continue;
       }
-      weight_[id] = node.op == Op::add || node.op == Op::sub || node.op == Op::mul || node.op == Op::neg ||
-                            node.op == Op::fma
-                        ? 1
-                        : 100;
+      weight_[id] =
+          node.op == Op::add || node.op == Op::sub || node.op == Op::mul || node.op == Op::neg || node.op == Op::fma
+              ? 1
+              : 100;
       for (int operand : {node.a, node.b, node.c}) {
         if (operand < 0) continue;
         from_state_[id] |= from_state_[operand];

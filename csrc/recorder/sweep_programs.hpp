@@ -48,7 +48,8 @@ struct SweepPrograms {
   Program prologue, forward, terminal, backward;
 };
 
-SweepPrograms make_sweep_programs(const ModelCode& code, const Tableau& tableau, double t0, const SweepRequest& request);
+SweepPrograms make_sweep_programs(const ModelCode& code, const Tableau& tableau, double t0,
+                                  const SweepRequest& request);
 
 // H = L + p.f, H_x, H_u at single points: everything in one record,
 // [t][x n][p n][u m][d nd][H][H_x n][H_u m], with theta in the fixed bank.

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 namespace pontryagin {
 
@@ -15,17 +16,14 @@ std::uint64_t bits_of(double value) {
   return bits;
 }
 
-bool commutes(Op op) {
-  return op == Op::add || op == Op::mul || op == Op::eq || op == Op::ne;
-}
+bool commutes(Op op) { return op == Op::add || op == Op::mul || op == Op::eq || op == Op::ne; }
 
 }  // namespace
 
 std::size_t Tape::Hash::operator()(const Key& key) const {
   std::uint64_t h = 0x9e3779b97f4a7c15u;
-  for (std::uint64_t part :
-       {static_cast<std::uint64_t>(key.op), static_cast<std::uint64_t>(key.a), static_cast<std::uint64_t>(key.b),
-        static_cast<std::uint64_t>(key.c), key.bits}) {
+  for (std::uint64_t part : {static_cast<std::uint64_t>(key.op), static_cast<std::uint64_t>(key.a),
+                             static_cast<std::uint64_t>(key.b), static_cast<std::uint64_t>(key.c), key.bits}) {
     h = (h ^ part) * 0xff51afd7ed558ccdu;
     h ^= h >> 32;
   }
@@ -82,7 +80,8 @@ bool Tape::is_step_weight(int id) const {
 int Tape::fold(Op op, int a, int b, int c) {
   const bool constants = is_constant(a) && (b < 0 || is_constant(b)) && (c < 0 || is_constant(c));
   double value = 0.0;
-  if (constants && evaluate(op, (*this)[a].value, b < 0 ? 0.0 : (*this)[b].value, c < 0 ? 0.0 : (*this)[c].value, value))
+  if (constants &&
+      evaluate(op, (*this)[a].value, b < 0 ? 0.0 : (*this)[b].value, c < 0 ? 0.0 : (*this)[c].value, value))
     return constant(value);
   switch (op) {
     case Op::neg:
@@ -91,6 +90,13 @@ int Tape::fold(Op op, int a, int b, int c) {
     case Op::add:
       if (is(a, 0.0)) return b;
       if (is(b, 0.0)) return a;
+      // (x + y) + y = 2 y + x.
+      for (const auto& [sum, term] : {std::pair<int, int>{a, b}, std::pair<int, int>{b, a}}) {
+        if ((*this)[sum].op != Op::add || is_constant(term)) continue;
+        const TapeNode inner = (*this)[sum];
+        if (inner.a == term) return apply(Op::fma, constant(2.0), term, inner.b);
+        if (inner.b == term) return apply(Op::fma, constant(2.0), term, inner.a);
+      }
       // k h + l h = (k + l) h: the weights of a tableau times the step length.
       if ((*this)[a].op == Op::mul && (*this)[b].op == Op::mul) {
         const TapeNode left = (*this)[a], right = (*this)[b];
@@ -112,6 +118,17 @@ int Tape::fold(Op op, int a, int b, int c) {
       if (is(b, 1.0)) return a;
       if (is(a, -1.0)) return apply(Op::neg, b);
       if (is(b, -1.0)) return apply(Op::neg, a);
+      // k (w y) = (k w) y for the weight w of a stage, so that k w is computed once for all steps.
+      for (const auto& [factor, product] : {std::pair<int, int>{a, b}, std::pair<int, int>{b, a}}) {
+        if (!is_constant(factor) || (*this)[product].op != Op::mul) continue;
+        const TapeNode inner = (*this)[product];
+        for (const auto& [weight, rest] :
+             {std::pair<int, int>{inner.a, inner.b}, std::pair<int, int>{inner.b, inner.a}}) {
+          if (is_constant(weight) && (*this)[rest].op == Op::input)
+            return apply(Op::mul, constant((*this)[factor].value * (*this)[weight].value), rest);
+          if (is_step_weight(weight)) return apply(Op::mul, apply(Op::mul, factor, weight), rest);
+        }
+      }
       break;
     case Op::div:
       if (is(b, 1.0)) return a;

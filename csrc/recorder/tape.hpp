@@ -41,9 +41,7 @@ class Tape {
   struct Key {
     std::int32_t op, a, b, c;
     std::uint64_t bits;
-    bool operator==(const Key& o) const {
-      return op == o.op && a == o.a && b == o.b && c == o.c && bits == o.bits;
-    }
+    bool operator==(const Key& o) const { return op == o.op && a == o.a && b == o.b && c == o.c && bits == o.bits; }
   };
   struct Hash {
     std::size_t operator()(const Key& key) const;
@@ -99,6 +97,7 @@ inline Symbol operator+(Symbol a, Symbol b) { return Symbol::apply(Op::add, a, b
 inline Symbol operator-(Symbol a, Symbol b) { return Symbol::apply(Op::sub, a, b); }
 inline Symbol operator*(Symbol a, Symbol b) { return Symbol::apply(Op::mul, a, b); }
 inline Symbol operator/(Symbol a, Symbol b) { return Symbol::apply(Op::div, a, b); }
+inline Symbol operator<(Symbol a, Symbol b) { return Symbol::apply(Op::lt, a, b); }
 inline Symbol operator==(Symbol a, Symbol b) { return Symbol::apply(Op::eq, a, b); }
 inline Symbol fma(Symbol a, Symbol b, Symbol c) { return Symbol::apply(Op::fma, a, b, c); }
 inline Symbol max(Symbol a, Symbol b) { return Symbol::apply(Op::max, a, b); }

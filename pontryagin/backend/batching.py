@@ -48,7 +48,10 @@ def batched(functions: Sequence[Function], batching: Batching) -> Callable[..., 
         return tuple([v if v.shape[-1:] == batch else v.unsqueeze(-1).expand(v.shape + batch) for v in values])
 
     if batching == "vmap":
-        return torch.vmap(together, in_dims=-1, out_dims=-1, randomness="error")
+        # The batch comes out first and is moved: with out_dims=-1 torch.vmap gives a value that depends on no argument
+        # a shape read from outside of its own.
+        first = torch.vmap(together, in_dims=-1, out_dims=0, randomness="error")
+        return lambda *points: tuple([value.movedim(0, -1) for value in first(*points)])
     return loop if batching == "loop" else lanes
 
 

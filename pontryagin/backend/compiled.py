@@ -88,7 +88,7 @@ class CompiledSweep:
         self._steps = grid.steps
         self._tau = grid.nodes.to(torch.float64).contiguous()
         # Nodes k / N differ by 1 / N only up to rounding; steps that are meant to be equal are taken as equal.
-        self._uniform = bool((self._tau.diff() * grid.steps - 1.0).abs().max() < 1e-12)
+        self._uniform = bool((self._tau.diff() - 1.0 / grid.steps).abs().max() < 4 * torch.finfo(torch.float64).eps)
         self._t0 = problem.t0
         self._tableau = tableau_named(scheme)
         self._linear_control = control_kind == "linear"
@@ -131,7 +131,7 @@ class CompiledSweep:
             raise ProblemError(f"{what} has shape {tuple(tensor.shape)}, expected {shape}")
         if tensor.dtype != self.dtype or tensor.device.type != "cpu":
             tensor = tensor.to(device="cpu", dtype=self.dtype)
-        return tensor.contiguous()
+        return tensor.resolve_neg().contiguous()
 
     def theta(self, parameters: Tensor) -> Tensor:
         """The declared parameters (B, q) followed by the captured nn.Parameters, as they are now."""
@@ -144,6 +144,8 @@ class CompiledSweep:
         """One sweep over the batch; `outputs` names the fields of the result to fill."""
         a, steps = arguments, self._steps
         batch, nodes = a.initial_state.shape[0], steps + 1
+        if batch == 0:
+            raise ProblemError("the batch holds no problems; give at least one row")
         backward = not outputs.isdisjoint(BACKWARD_OUTPUTS)
         extended = a.objective_cotangent is not None or (
             backward and (not outputs.isdisjoint(EXTENDED_OUTPUTS) or a.state_cotangent is not None)
@@ -206,6 +208,8 @@ class CompiledSweep:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """H = L + p.f (P,), H_x (P, n) and H_u (P, m) at P points, one row a point."""
         count = time.shape[0]
+        if count == 0:
+            raise ProblemError("there are no points to evaluate; give at least one row")
         nd = self.model.equations.data_dim
         inputs = (
             self._input(time, (count,), "time"),

@@ -25,91 +25,168 @@ struct Machine {
 #define PMP_NONE_18 PMP_NONE_6, PMP_NONE_6, PMP_NONE_6
 #define PMP_GENERAL(name) &&name##_0, &&name##_0s, &&name##_1, &&name##_1s, &&name##_2, &&name##_2s
 #define PMP_THREE(name) &&name, &&name##_f, &&name##_r
-#define PMP_ROW_HOT(name)                                                                           \
+#define PMP_ROW_HOT(name)                                                                                    \
   PMP_GENERAL(name), PMP_THREE(name##_0f), PMP_THREE(name##_0r), PMP_THREE(name##_1f), PMP_THREE(name##_1r), \
       PMP_THREE(name##_2f), PMP_THREE(name##_2r)
-#define PMP_ROW_BINARY(name) PMP_GENERAL(name), PMP_NONE_18
-#define PMP_ROW_UNARY(name) &&name##_0, &&name##_0s, &&name##_1, &&name##_1s, nullptr, nullptr, PMP_NONE_18
-#define PMP_ROW_PAIR(name) nullptr, &&name##_0s, nullptr, &&name##_1s, nullptr, nullptr, PMP_NONE_18
-    static const void* const table[] = {
-        PMP_ROW_UNARY(neg),    PMP_ROW_UNARY(abs),   PMP_ROW_UNARY(sign),  PMP_ROW_UNARY(sqrt),
-        PMP_ROW_UNARY(reciprocal),
-        PMP_ROW_UNARY(exp),     PMP_ROW_UNARY(expm1),  PMP_ROW_UNARY(log),    PMP_ROW_UNARY(log1p),
-        PMP_ROW_UNARY(sin),     PMP_ROW_UNARY(cos),    PMP_ROW_UNARY(tan),    PMP_ROW_UNARY(asin),
-        PMP_ROW_UNARY(acos),    PMP_ROW_UNARY(atan),   PMP_ROW_UNARY(sinh),   PMP_ROW_UNARY(cosh),
-        PMP_ROW_UNARY(tanh),    PMP_ROW_UNARY(asinh),  PMP_ROW_UNARY(acosh),  PMP_ROW_UNARY(atanh),
-        PMP_ROW_UNARY(erf),     PMP_ROW_UNARY(sigmoid),
-        PMP_ROW_UNARY(floor),  PMP_ROW_UNARY(ceil),  PMP_ROW_UNARY(round), PMP_ROW_UNARY(trunc),
-        PMP_ROW_HOT(add),      PMP_ROW_HOT(sub),     PMP_ROW_HOT(mul),     PMP_ROW_BINARY(div),
-        PMP_ROW_BINARY(pow),     PMP_ROW_BINARY(atan2),  PMP_ROW_BINARY(hypot),
-        PMP_ROW_BINARY(min),   PMP_ROW_BINARY(max),  PMP_ROW_BINARY(lt),   PMP_ROW_BINARY(le),
-        PMP_ROW_BINARY(eq),    PMP_ROW_BINARY(ne),
-        &&where_0, &&where_0s, nullptr, nullptr, nullptr, nullptr, PMP_NONE_18,
-        PMP_ROW_HOT(fma),      PMP_ROW_HOT(fnma),    PMP_ROW_HOT(fms),
-        PMP_ROW_PAIR(sincos),  PMP_ROW_PAIR(copy),
-        &&halt, nullptr, nullptr, nullptr, nullptr, nullptr, PMP_NONE_18};
+#define PMP_NONE_3 nullptr, nullptr, nullptr
+#define PMP_ROW_SUM(name) PMP_ROW_HOT(name), PMP_NONE_18
+#define PMP_ROW_PRODUCT(name) \
+  PMP_ROW_HOT(name), PMP_THREE(name##_k0f), PMP_THREE(name##_k0r), PMP_THREE(name##_k1f), PMP_NONE_3, PMP_NONE_6
+#define PMP_ROW_FUSED(name)                                                                           \
+  PMP_ROW_HOT(name), PMP_THREE(name##_k0f), PMP_THREE(name##_k0r), PMP_THREE(name##_k1f), PMP_NONE_3, \
+      PMP_THREE(name##_k2f), PMP_THREE(name##_k2r)
+#define PMP_NONE_36 PMP_NONE_18, PMP_NONE_18
+#define PMP_ROW_BINARY(name) PMP_GENERAL(name), PMP_NONE_36
+#define PMP_ROW_UNARY(name) &&name##_0, &&name##_0s, &&name##_1, &&name##_1s, nullptr, nullptr, PMP_NONE_36
+#define PMP_ROW_PAIR(name) nullptr, &&name##_0s, nullptr, &&name##_1s, nullptr, nullptr, PMP_NONE_36
+    static const void* const table[] = {PMP_ROW_UNARY(neg),
+                                        PMP_ROW_UNARY(abs),
+                                        PMP_ROW_UNARY(sign),
+                                        PMP_ROW_UNARY(sqrt),
+                                        PMP_ROW_UNARY(reciprocal),
+                                        PMP_ROW_UNARY(exp),
+                                        PMP_ROW_UNARY(expm1),
+                                        PMP_ROW_UNARY(log),
+                                        PMP_ROW_UNARY(log1p),
+                                        PMP_ROW_UNARY(sin),
+                                        PMP_ROW_UNARY(cos),
+                                        PMP_ROW_UNARY(tan),
+                                        PMP_ROW_UNARY(asin),
+                                        PMP_ROW_UNARY(acos),
+                                        PMP_ROW_UNARY(atan),
+                                        PMP_ROW_UNARY(sinh),
+                                        PMP_ROW_UNARY(cosh),
+                                        PMP_ROW_UNARY(tanh),
+                                        PMP_ROW_UNARY(asinh),
+                                        PMP_ROW_UNARY(acosh),
+                                        PMP_ROW_UNARY(atanh),
+                                        PMP_ROW_UNARY(erf),
+                                        PMP_ROW_UNARY(sigmoid),
+                                        PMP_ROW_UNARY(floor),
+                                        PMP_ROW_UNARY(ceil),
+                                        PMP_ROW_UNARY(round),
+                                        PMP_ROW_UNARY(trunc),
+                                        PMP_ROW_SUM(add),
+                                        PMP_ROW_SUM(sub),
+                                        PMP_ROW_PRODUCT(mul),
+                                        PMP_ROW_BINARY(div),
+                                        PMP_ROW_BINARY(pow),
+                                        PMP_ROW_BINARY(atan2),
+                                        PMP_ROW_BINARY(hypot),
+                                        PMP_ROW_BINARY(min),
+                                        PMP_ROW_BINARY(max),
+                                        PMP_ROW_BINARY(lt),
+                                        PMP_ROW_BINARY(le),
+                                        PMP_ROW_BINARY(eq),
+                                        PMP_ROW_BINARY(ne),
+                                        &&where_0,
+                                        &&where_0s,
+                                        nullptr,
+                                        nullptr,
+                                        nullptr,
+                                        nullptr,
+                                        PMP_NONE_36,
+                                        PMP_ROW_FUSED(fma),
+                                        PMP_ROW_FUSED(fnma),
+                                        PMP_ROW_SUM(fms),
+                                        PMP_ROW_PAIR(sincos),
+                                        PMP_ROW_PAIR(copy),
+                                        &&halt,
+                                        nullptr,
+                                        nullptr,
+                                        nullptr,
+                                        nullptr,
+                                        nullptr,
+                                        PMP_NONE_36};
     static_assert(sizeof table / sizeof *table == op_count * variants, "one row of handlers for each operation");
     if (code == nullptr) return table;
 
     const Linked* ip = code;
     char* const banks[2] = {fixed, record - 1};  // the bank bit of an operand is part of its offset
     Real acc;
-    goto* ip->handler;
+    goto * ip->handler;
 
 #define PMP_NEXT \
   ++ip;          \
-  goto* ip->handler;
+  goto * ip->handler;
 #define PMP_AT(address) Real::load(reinterpret_cast<const T*>(address))
 #define PMP_PUT(address) acc.store(reinterpret_cast<T*>(address))
 #define PMP_ANY(field) (banks[ip->field & 1] + ip->field)
 
 // In the expressions of the operations below, a, b and c name the operands.
-#define PMP_KEEP_OR_STORE(label, load, expression)             \
-  label : { load acc = expression; } PMP_NEXT                  \
-  label##s : { load acc = expression; PMP_PUT(PMP_ANY(to)); } PMP_NEXT
-#define PMP_GENERAL_UNARY(name, expression)                                        \
-  PMP_KEEP_OR_STORE(name##_0, const Real a = PMP_AT(PMP_ANY(a));, expression)      \
-  PMP_KEEP_OR_STORE(name##_1, const Real a = acc;, expression)
-#define PMP_GENERAL_BINARY(name, expression)                                                                       \
-  PMP_KEEP_OR_STORE(name##_0, const Real a = PMP_AT(PMP_ANY(a)); const Real b = PMP_AT(PMP_ANY(b));, expression)   \
-  PMP_KEEP_OR_STORE(name##_1, const Real a = acc; const Real b = PMP_AT(PMP_ANY(b));, expression)                  \
-  PMP_KEEP_OR_STORE(name##_2, const Real a = PMP_AT(PMP_ANY(a)); const Real b = acc;, expression)
-#define PMP_GENERAL_FUSED(name, expression)                                                                          \
-  PMP_KEEP_OR_STORE(name##_0, const Real a = PMP_AT(PMP_ANY(a)); const Real b = PMP_AT(PMP_ANY(b));                  \
-                    const Real c = PMP_AT(PMP_ANY(c));, expression)                                                  \
-  PMP_KEEP_OR_STORE(name##_1, const Real a = acc; const Real b = PMP_AT(PMP_ANY(b));                                 \
-                    const Real c = PMP_AT(PMP_ANY(c));, expression)                                                  \
-  PMP_KEEP_OR_STORE(name##_2, const Real a = PMP_AT(PMP_ANY(a)); const Real b = PMP_AT(PMP_ANY(b));                  \
-                    const Real c = acc;, expression)
-#define PMP_DIRECT(label, load, expression)                              \
-  label : { load acc = expression; } PMP_NEXT                            \
-  label##_f : { load acc = expression; PMP_PUT(fixed + ip->to); } PMP_NEXT \
-  label##_r : { load acc = expression; PMP_PUT(record + ip->to); } PMP_NEXT
-#define PMP_FROM(field, bank) const Real field = PMP_AT(bank + ip->field);
-#define PMP_HOT_BINARY(name, expression)                                                                    \
-  PMP_GENERAL_BINARY(name, expression)                                                                      \
-  PMP_DIRECT(name##_0f, PMP_FROM(a, fixed) PMP_FROM(b, fixed), expression)                                  \
-  PMP_DIRECT(name##_0r, PMP_FROM(a, record) PMP_FROM(b, fixed), expression)                                 \
-  PMP_DIRECT(name##_1f, const Real a = acc; PMP_FROM(b, fixed), expression)                                 \
-  PMP_DIRECT(name##_1r, const Real a = acc; PMP_FROM(b, record), expression)                                \
-  PMP_DIRECT(name##_2f, PMP_FROM(a, fixed) const Real b = acc;, expression)                                 \
-  PMP_DIRECT(name##_2r, PMP_FROM(a, record) const Real b = acc;, expression)
-#define PMP_HOT_FUSED(name, expression)                                                                     \
-  PMP_GENERAL_FUSED(name, expression)                                                                       \
-  PMP_DIRECT(name##_0f, PMP_FROM(a, fixed) PMP_FROM(b, fixed) PMP_FROM(c, fixed), expression)               \
-  PMP_DIRECT(name##_0r, PMP_FROM(a, record) PMP_FROM(b, fixed) PMP_FROM(c, fixed), expression)              \
-  PMP_DIRECT(name##_1f, const Real a = acc; PMP_FROM(b, fixed) PMP_FROM(c, fixed), expression)              \
-  PMP_DIRECT(name##_1r, const Real a = acc; PMP_FROM(b, record) PMP_FROM(c, fixed), expression)             \
-  PMP_DIRECT(name##_2f, PMP_FROM(a, fixed) PMP_FROM(b, fixed) const Real c = acc;, expression)              \
-  PMP_DIRECT(name##_2r, PMP_FROM(a, record) PMP_FROM(b, fixed) const Real c = acc;, expression)
-#define PMP_SINCOS(label, operand)                          \
-  label : {                                                 \
-    const auto both = calls::sincos_of<Real>(operand);      \
-    both.sine.store(reinterpret_cast<T*>(PMP_ANY(to)));     \
-    acc = both.cosine;                                      \
-    PMP_PUT(PMP_ANY(c));                                    \
-  }                                                         \
+#define PMP_KEEP_OR_STORE(label, load, expression) \
+  label: { load acc = expression; }                \
+  PMP_NEXT                                         \
+  label##s : {                                     \
+    load acc = expression;                         \
+    PMP_PUT(PMP_ANY(to));                          \
+  }                                                \
   PMP_NEXT
+#define PMP_GENERAL_UNARY(name, expression)                                   \
+  PMP_KEEP_OR_STORE(name##_0, const Real a = PMP_AT(PMP_ANY(a));, expression) \
+  PMP_KEEP_OR_STORE(name##_1, const Real a = acc;, expression)
+#define PMP_GENERAL_BINARY(name, expression)                                                                     \
+  PMP_KEEP_OR_STORE(name##_0, const Real a = PMP_AT(PMP_ANY(a)); const Real b = PMP_AT(PMP_ANY(b));, expression) \
+  PMP_KEEP_OR_STORE(name##_1, const Real a = acc; const Real b = PMP_AT(PMP_ANY(b));, expression)                \
+  PMP_KEEP_OR_STORE(name##_2, const Real a = PMP_AT(PMP_ANY(a)); const Real b = acc;, expression)
+#define PMP_GENERAL_FUSED(name, expression)                                                         \
+  PMP_KEEP_OR_STORE(name##_0, const Real a = PMP_AT(PMP_ANY(a)); const Real b = PMP_AT(PMP_ANY(b)); \
+                    const Real c = PMP_AT(PMP_ANY(c));, expression)                                 \
+  PMP_KEEP_OR_STORE(name##_1, const Real a = acc; const Real b = PMP_AT(PMP_ANY(b));                \
+                    const Real c = PMP_AT(PMP_ANY(c));, expression)                                 \
+  PMP_KEEP_OR_STORE(name##_2, const Real a = PMP_AT(PMP_ANY(a)); const Real b = PMP_AT(PMP_ANY(b)); \
+                    const Real c = acc;, expression)
+#define PMP_DIRECT(label, load, expression) \
+  label: { load acc = expression; }         \
+  PMP_NEXT                                  \
+  label##_f : {                             \
+    load acc = expression;                  \
+    PMP_PUT(fixed + ip->to);                \
+  }                                         \
+  PMP_NEXT                                  \
+  label##_r : {                             \
+    load acc = expression;                  \
+    PMP_PUT(record + ip->to);               \
+  }                                         \
+  PMP_NEXT
+#define PMP_FROM(field, bank) const Real field = PMP_AT(bank + ip->field);
+#define PMP_HOT_BINARY(name, expression)                                     \
+  PMP_GENERAL_BINARY(name, expression)                                       \
+  PMP_DIRECT(name##_0f, PMP_FROM(a, fixed) PMP_FROM(b, fixed), expression)   \
+  PMP_DIRECT(name##_0r, PMP_FROM(a, record) PMP_FROM(b, fixed), expression)  \
+  PMP_DIRECT(name##_1f, const Real a = acc; PMP_FROM(b, fixed), expression)  \
+  PMP_DIRECT(name##_1r, const Real a = acc; PMP_FROM(b, record), expression) \
+  PMP_DIRECT(name##_2f, PMP_FROM(a, fixed) const Real b = acc;, expression)  \
+  PMP_DIRECT(name##_2r, PMP_FROM(a, record) const Real b = acc;, expression)
+#define PMP_HOT_FUSED(name, expression)                                                         \
+  PMP_GENERAL_FUSED(name, expression)                                                           \
+  PMP_DIRECT(name##_0f, PMP_FROM(a, fixed) PMP_FROM(b, fixed) PMP_FROM(c, fixed), expression)   \
+  PMP_DIRECT(name##_0r, PMP_FROM(a, record) PMP_FROM(b, fixed) PMP_FROM(c, fixed), expression)  \
+  PMP_DIRECT(name##_1f, const Real a = acc; PMP_FROM(b, fixed) PMP_FROM(c, fixed), expression)  \
+  PMP_DIRECT(name##_1r, const Real a = acc; PMP_FROM(b, record) PMP_FROM(c, fixed), expression) \
+  PMP_DIRECT(name##_2f, PMP_FROM(a, fixed) PMP_FROM(b, fixed) const Real c = acc;, expression)  \
+  PMP_DIRECT(name##_2r, PMP_FROM(a, record) PMP_FROM(b, fixed) const Real c = acc;, expression)
+#define PMP_SINCOS(label, operand)                      \
+  label: {                                              \
+    const auto both = calls::sincos_of<Real>(operand);  \
+    both.sine.store(reinterpret_cast<T*>(PMP_ANY(to))); \
+    acc = both.cosine;                                  \
+    PMP_PUT(PMP_ANY(c));                                \
+  }                                                     \
+  PMP_NEXT
+
+// b is the first lane of a constant.
+#define PMP_SCALAR const Real b(*reinterpret_cast<const T*>(fixed + ip->b));
+#define PMP_SCALED_PRODUCT(name, expression)                         \
+  PMP_DIRECT(name##_k0f, PMP_FROM(a, fixed) PMP_SCALAR, expression)  \
+  PMP_DIRECT(name##_k0r, PMP_FROM(a, record) PMP_SCALAR, expression) \
+  PMP_DIRECT(name##_k1f, const Real a = acc; PMP_SCALAR, expression)
+#define PMP_SCALED_FUSED(name, expression)                                              \
+  PMP_DIRECT(name##_k0f, PMP_FROM(a, fixed) PMP_SCALAR PMP_FROM(c, fixed), expression)  \
+  PMP_DIRECT(name##_k0r, PMP_FROM(a, record) PMP_SCALAR PMP_FROM(c, fixed), expression) \
+  PMP_DIRECT(name##_k1f, const Real a = acc; PMP_SCALAR PMP_FROM(c, fixed), expression) \
+  PMP_DIRECT(name##_k2f, PMP_FROM(a, fixed) PMP_SCALAR const Real c = acc;, expression) \
+  PMP_DIRECT(name##_k2r, PMP_FROM(a, record) PMP_SCALAR const Real c = acc;, expression)
 
     PMP_GENERAL_UNARY(neg, -a)
     PMP_GENERAL_UNARY(abs, abs(a))
@@ -123,6 +200,7 @@ struct Machine {
     PMP_HOT_BINARY(add, a + b)
     PMP_HOT_BINARY(sub, a - b)
     PMP_HOT_BINARY(mul, a * b)
+    PMP_SCALED_PRODUCT(mul, a * b)
     PMP_GENERAL_BINARY(div, a / b)
     PMP_GENERAL_BINARY(min, min(a, b))
     PMP_GENERAL_BINARY(max, max(a, b))
@@ -131,7 +209,9 @@ struct Machine {
     PMP_GENERAL_BINARY(eq, select(a == b, Real(T(1)), Real(T(0))))
     PMP_GENERAL_BINARY(ne, select(a != b, Real(T(1)), Real(T(0))))
     PMP_HOT_FUSED(fma, fma(a, b, c))
+    PMP_SCALED_FUSED(fma, fma(a, b, c))
     PMP_HOT_FUSED(fnma, fnma(a, b, c))
+    PMP_SCALED_FUSED(fnma, fnma(a, b, c))
     PMP_HOT_FUSED(fms, fms(a, b, c))
     PMP_KEEP_OR_STORE(where_0, , select(PMP_AT(PMP_ANY(a)) != Real(T(0)), PMP_AT(PMP_ANY(b)), PMP_AT(PMP_ANY(c))))
     PMP_GENERAL_UNARY(exp, calls::exp_of(a))
@@ -157,8 +237,10 @@ struct Machine {
     PMP_GENERAL_BINARY(hypot, calls::hypot_of(a, b))
     PMP_SINCOS(sincos_0s, PMP_AT(PMP_ANY(a)))
     PMP_SINCOS(sincos_1s, acc)
-  copy_0s : acc = PMP_AT(PMP_ANY(a));
-  copy_1s : PMP_PUT(PMP_ANY(to));
+  copy_0s:
+    acc = PMP_AT(PMP_ANY(a));
+  copy_1s:
+    PMP_PUT(PMP_ANY(to));
     PMP_NEXT
   halt:
     return nullptr;
@@ -170,6 +252,11 @@ struct Machine {
 #undef PMP_GENERAL
 #undef PMP_THREE
 #undef PMP_ROW_HOT
+#undef PMP_NONE_3
+#undef PMP_ROW_SUM
+#undef PMP_ROW_PRODUCT
+#undef PMP_ROW_FUSED
+#undef PMP_NONE_36
 #undef PMP_ROW_BINARY
 #undef PMP_ROW_UNARY
 #undef PMP_ROW_PAIR
@@ -186,6 +273,9 @@ struct Machine {
 #undef PMP_HOT_BINARY
 #undef PMP_HOT_FUSED
 #undef PMP_SINCOS
+#undef PMP_SCALAR
+#undef PMP_SCALED_PRODUCT
+#undef PMP_SCALED_FUSED
 
 }  // namespace PMP_ISA
 }  // namespace pontryagin

@@ -8,12 +8,16 @@ namespace pontryagin {
 inline namespace PMP_ISA {
 namespace calls {
 
-#define PMP_FUNCTION(name) \
-  template <class Real>    \
-  PMP_NOINLINE Real name##_of(Real a) { return name(a); }
-#define PMP_FUNCTION_2(name) \
-  template <class Real>      \
-  PMP_NOINLINE Real name##_of(Real a, Real b) { return name(a, b); }
+#define PMP_FUNCTION(name)              \
+  template <class Real>                 \
+  PMP_NOINLINE Real name##_of(Real a) { \
+    return name(a);                     \
+  }
+#define PMP_FUNCTION_2(name)                    \
+  template <class Real>                         \
+  PMP_NOINLINE Real name##_of(Real a, Real b) { \
+    return name(a, b);                          \
+  }
 PMP_FUNCTION(exp)
 PMP_FUNCTION(expm1)
 PMP_FUNCTION(log)

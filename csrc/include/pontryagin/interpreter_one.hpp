@@ -27,38 +27,77 @@ struct MachineOne {
 #define PMP_ADDRESS_OF_PAIR(first, second) &&first##_##second,
 #define PMP_ROW(first) &&first##_alone, PMP_KINDS(PMP_ADDRESS_OF_PAIR, first)
 #define PMP_PLUS_KINDS(X, first, second) X(first, second, p0) X(first, second, p1) X(first, second, p2)
-#define PMP_PLUS_PAIRS(X, first) \
-  PMP_PLUS_KINDS(X, first, p0) PMP_PLUS_KINDS(X, first, p1) PMP_PLUS_KINDS(X, first, p2)
+#define PMP_PLUS_PAIRS(X, first) PMP_PLUS_KINDS(X, first, p0) PMP_PLUS_KINDS(X, first, p1) PMP_PLUS_KINDS(X, first, p2)
 #define PMP_ADDRESS_OF_TRIPLE(first, second, third) &&first##_##second##_##third,
 #define PMP_UNARY_ROW(name) &&name##_0, &&name##_1, nullptr
 #define PMP_BINARY_ROW(name) &&name##_0, &&name##_1, &&name##_2
 #define PMP_ABSENT_ROW nullptr, nullptr, nullptr
-    static const void* const table[] = {
-        PMP_ROW(p0) PMP_ROW(p1) PMP_ROW(p2) PMP_ROW(n0) PMP_ROW(n1) PMP_ROW(n2)
-        PMP_PLUS_PAIRS(PMP_ADDRESS_OF_TRIPLE, p0) PMP_PLUS_PAIRS(PMP_ADDRESS_OF_TRIPLE, p1)
-        PMP_PLUS_PAIRS(PMP_ADDRESS_OF_TRIPLE, p2)
-        PMP_UNARY_ROW(neg), PMP_UNARY_ROW(abs), PMP_UNARY_ROW(sign), PMP_UNARY_ROW(sqrt), PMP_UNARY_ROW(reciprocal),
-        PMP_UNARY_ROW(exp), PMP_UNARY_ROW(expm1), PMP_UNARY_ROW(log), PMP_UNARY_ROW(log1p), PMP_UNARY_ROW(sin),
-        PMP_UNARY_ROW(cos), PMP_UNARY_ROW(tan), PMP_UNARY_ROW(asin), PMP_UNARY_ROW(acos), PMP_UNARY_ROW(atan),
-        PMP_UNARY_ROW(sinh), PMP_UNARY_ROW(cosh), PMP_UNARY_ROW(tanh), PMP_UNARY_ROW(asinh), PMP_UNARY_ROW(acosh),
-        PMP_UNARY_ROW(atanh), PMP_UNARY_ROW(erf), PMP_UNARY_ROW(sigmoid), PMP_UNARY_ROW(floor), PMP_UNARY_ROW(ceil),
-        PMP_UNARY_ROW(round), PMP_UNARY_ROW(trunc), PMP_ABSENT_ROW, PMP_ABSENT_ROW, PMP_ABSENT_ROW,
-        PMP_BINARY_ROW(div), PMP_BINARY_ROW(pow), PMP_BINARY_ROW(atan2), PMP_BINARY_ROW(hypot), PMP_BINARY_ROW(min),
-        PMP_BINARY_ROW(max), PMP_BINARY_ROW(lt), PMP_BINARY_ROW(le), PMP_BINARY_ROW(eq), PMP_BINARY_ROW(ne),
-        &&where_0, nullptr, nullptr, PMP_ABSENT_ROW, PMP_ABSENT_ROW, PMP_BINARY_ROW(fms), PMP_UNARY_ROW(sincos),
-        PMP_UNARY_ROW(copy), &&halt, nullptr, nullptr};
+    static const void* const table[] = {PMP_ROW(p0) PMP_ROW(p1) PMP_ROW(p2) PMP_ROW(n0) PMP_ROW(n1) PMP_ROW(n2)
+                                            PMP_PLUS_PAIRS(PMP_ADDRESS_OF_TRIPLE, p0)
+                                                PMP_PLUS_PAIRS(PMP_ADDRESS_OF_TRIPLE, p1)
+                                                    PMP_PLUS_PAIRS(PMP_ADDRESS_OF_TRIPLE, p2) PMP_UNARY_ROW(neg),
+                                        PMP_UNARY_ROW(abs),
+                                        PMP_UNARY_ROW(sign),
+                                        PMP_UNARY_ROW(sqrt),
+                                        PMP_UNARY_ROW(reciprocal),
+                                        PMP_UNARY_ROW(exp),
+                                        PMP_UNARY_ROW(expm1),
+                                        PMP_UNARY_ROW(log),
+                                        PMP_UNARY_ROW(log1p),
+                                        PMP_UNARY_ROW(sin),
+                                        PMP_UNARY_ROW(cos),
+                                        PMP_UNARY_ROW(tan),
+                                        PMP_UNARY_ROW(asin),
+                                        PMP_UNARY_ROW(acos),
+                                        PMP_UNARY_ROW(atan),
+                                        PMP_UNARY_ROW(sinh),
+                                        PMP_UNARY_ROW(cosh),
+                                        PMP_UNARY_ROW(tanh),
+                                        PMP_UNARY_ROW(asinh),
+                                        PMP_UNARY_ROW(acosh),
+                                        PMP_UNARY_ROW(atanh),
+                                        PMP_UNARY_ROW(erf),
+                                        PMP_UNARY_ROW(sigmoid),
+                                        PMP_UNARY_ROW(floor),
+                                        PMP_UNARY_ROW(ceil),
+                                        PMP_UNARY_ROW(round),
+                                        PMP_UNARY_ROW(trunc),
+                                        PMP_ABSENT_ROW,
+                                        PMP_ABSENT_ROW,
+                                        PMP_ABSENT_ROW,
+                                        PMP_BINARY_ROW(div),
+                                        PMP_BINARY_ROW(pow),
+                                        PMP_BINARY_ROW(atan2),
+                                        PMP_BINARY_ROW(hypot),
+                                        PMP_BINARY_ROW(min),
+                                        PMP_BINARY_ROW(max),
+                                        PMP_BINARY_ROW(lt),
+                                        PMP_BINARY_ROW(le),
+                                        PMP_BINARY_ROW(eq),
+                                        PMP_BINARY_ROW(ne),
+                                        &&where_0,
+                                        nullptr,
+                                        nullptr,
+                                        PMP_ABSENT_ROW,
+                                        PMP_ABSENT_ROW,
+                                        PMP_BINARY_ROW(fms),
+                                        PMP_UNARY_ROW(sincos),
+                                        PMP_UNARY_ROW(copy),
+                                        &&halt,
+                                        nullptr,
+                                        nullptr};
     static_assert(sizeof table / sizeof *table == one_lane::table_size, "one row of handlers for each operation");
     if (code == nullptr) return table;
 
     const Linked* ip = code;
     Real acc(T(0));
-    goto* ip->handler;
+    goto * ip->handler;
 
 #define PMP_AT(field) Real::load(reinterpret_cast<const T*>(slots + field))
 #define PMP_PUT(field, value) (value).store(reinterpret_cast<T*>(slots + field))
 #define PMP_NEXT(count) \
   ip += count;          \
-  goto* ip->handler;
+  goto * ip->handler;
 // Where the accumulator stands: p0, n0 nowhere, p1, n1 as a, p2, n2 as c. p adds the product, n subtracts it.
 #define PMP_DO_p0(i) acc = fma(PMP_AT(i->a), PMP_AT(i->b), PMP_AT(i->c));
 #define PMP_DO_p1(i) acc = fma(acc, PMP_AT(i->b), PMP_AT(i->c));
@@ -66,28 +105,23 @@ struct MachineOne {
 #define PMP_DO_n0(i) acc = fnma(PMP_AT(i->a), PMP_AT(i->b), PMP_AT(i->c));
 #define PMP_DO_n1(i) acc = fnma(acc, PMP_AT(i->b), PMP_AT(i->c));
 #define PMP_DO_n2(i) acc = fnma(PMP_AT(i->a), PMP_AT(i->b), acc);
-#define PMP_STEP(kind, i) \
-  PMP_DO_##kind((ip + i)) \
-  PMP_PUT(ip[i].to, acc);
-#define PMP_PAIR(first, second)                                \
-  first##_##second : { PMP_STEP(first, 0) PMP_STEP(second, 1) } \
-  PMP_NEXT(2)
-#define PMP_TRIPLE(first, second, third)                                                   \
-  first##_##second##_##third : { PMP_STEP(first, 0) PMP_STEP(second, 1) PMP_STEP(third, 2) } \
-  PMP_NEXT(3)
-#define PMP_FIRST(first)                                    \
-  first##_alone : { PMP_STEP(first, 0) }                    \
-  PMP_NEXT(1)                                               \
-  PMP_KINDS(PMP_PAIR, first)
-#define PMP_OPERATION(label, load, expression)             \
-  label : { load acc = expression; PMP_PUT(ip->to, acc); } \
+#define PMP_STEP(kind, i) PMP_DO_##kind((ip + i)) PMP_PUT(ip[i].to, acc);
+#define PMP_PAIR(first, second) first##_##second : {PMP_STEP(first, 0) PMP_STEP(second, 1)} PMP_NEXT(2)
+#define PMP_TRIPLE(first, second, third) \
+  first##_##second##_##third : {PMP_STEP(first, 0) PMP_STEP(second, 1) PMP_STEP(third, 2)} PMP_NEXT(3)
+#define PMP_FIRST(first) first##_alone : {PMP_STEP(first, 0)} PMP_NEXT(1) PMP_KINDS(PMP_PAIR, first)
+#define PMP_OPERATION(label, load, expression) \
+  label: {                                     \
+    load acc = expression;                     \
+    PMP_PUT(ip->to, acc);                      \
+  }                                            \
   PMP_NEXT(1)
-#define PMP_UNARY(name, expression)                                    \
-  PMP_OPERATION(name##_0, const Real a = PMP_AT(ip->a);, expression)   \
+#define PMP_UNARY(name, expression)                                  \
+  PMP_OPERATION(name##_0, const Real a = PMP_AT(ip->a);, expression) \
   PMP_OPERATION(name##_1, const Real a = acc;, expression)
-#define PMP_BINARY(name, expression)                                                                   \
-  PMP_OPERATION(name##_0, const Real a = PMP_AT(ip->a); const Real b = PMP_AT(ip->b);, expression)     \
-  PMP_OPERATION(name##_1, const Real a = acc; const Real b = PMP_AT(ip->b);, expression)               \
+#define PMP_BINARY(name, expression)                                                               \
+  PMP_OPERATION(name##_0, const Real a = PMP_AT(ip->a); const Real b = PMP_AT(ip->b);, expression) \
+  PMP_OPERATION(name##_1, const Real a = acc; const Real b = PMP_AT(ip->b);, expression)           \
   PMP_OPERATION(name##_2, const Real a = PMP_AT(ip->a); const Real b = acc;, expression)
 
     PMP_FIRST(p0)
@@ -141,8 +175,9 @@ struct MachineOne {
     PMP_OPERATION(fms_1, , fms(acc, PMP_AT(ip->b), PMP_AT(ip->c)))
     PMP_OPERATION(fms_2, , fms(PMP_AT(ip->a), PMP_AT(ip->b), acc))
     PMP_OPERATION(where_0, , select(PMP_AT(ip->a) != Real(T(0)), PMP_AT(ip->b), PMP_AT(ip->c)))
-  sincos_0 : acc = PMP_AT(ip->a);
-  sincos_1 : {
+  sincos_0:
+    acc = PMP_AT(ip->a);
+  sincos_1: {
     const auto both = calls::sincos_of<Real>(acc);
     PMP_PUT(ip->to, both.sine);
     acc = both.cosine;

@@ -18,14 +18,16 @@ struct Linked {
 //   general: accumulator (none, first, last) x (keep, store); any operand from either bank
 //   direct:  accumulator (none, first, last) x first memory operand (fixed, record) x result (keep, fixed, record);
 //            all other memory operands are in the fixed bank. Only the common arithmetic has them.
+//   scaled:  the same where b is a constant: one scalar is read instead of a pack. Only products have them.
 constexpr int general_variants = 6;
 constexpr int direct_variants = 18;
-constexpr int variants = general_variants + direct_variants;
+constexpr int variants = general_variants + 2 * direct_variants;
 
 constexpr int general_variant(int accumulator, bool store) { return 2 * accumulator + (store ? 1 : 0); }
 constexpr int direct_variant(int accumulator, bool from_record, int to) {
   return general_variants + (2 * accumulator + (from_record ? 1 : 0)) * 3 + to;
 }
+constexpr int scaled_variant(int direct) { return direct + direct_variants; }
 
 // The machine for one lane (interpreter_one.hpp): kinds of fused operations, alone, in pairs and, where products are
 // added, in threes; then three handlers for each operation: accumulator none, first, last.

@@ -15,7 +15,8 @@ PMP_HD void gather(const T* source, long stride, int nodes, int components, int 
     for (int c = 0; c < components; ++c) {
       const T* from = source + static_cast<long>(k) * components + c;
       T* row = to + k * node_stride + c * W;
-      for (int lane = 0; lane < W; ++lane) row[lane] = from[(lane < lanes ? lane : lanes - 1) * stride];
+      for (int lane = 0; lane < lanes; ++lane) row[lane] = from[lane * stride];
+      for (int lane = lanes; lane < W; ++lane) row[lane] = row[lanes - 1];
     }
   }
 }

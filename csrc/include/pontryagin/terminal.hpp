@@ -32,10 +32,12 @@ template <class Real>
 PMP_HD Penalised<Real> penalised_inequality(Real e, Real nu, Real rho) {
   const Real zero(0.0);
   const auto plain = rho == zero;
-  const Real weight = max(zero, fma(rho, e, nu));
+  const Real slope = fma(rho, e, nu);
+  // Where the constraint acts, (slope^2 - nu^2) / (2 rho) is that of an equality, written without the cancellation.
   const Real two_rho = select(plain, Real(1.0), rho + rho);
-  const Real value = (weight * weight - nu * nu) / two_rho;
-  return {select(plain, nu * e, value), select(plain, nu, weight)};
+  const Real active = e * fma(Real(0.5) * rho, e, nu), inactive = (nu * nu) / (zero - two_rho);
+  const Real value = select(slope < zero, inactive, active);
+  return {select(plain, nu * e, value), select(plain, nu, max(zero, slope))};
 }
 
 template <class Model>
