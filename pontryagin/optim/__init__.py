@@ -24,6 +24,23 @@ They see sweeps, a control set and the mass of the control's basis functions; ne
 
 A start with values outside the bounds is projected first. Ctrl-C hands back the best point so far with
 Status.INTERRUPTED. ProblemError for an unknown method or shapes that do not fit; never an exception for numbers.
+
+How the parts go together, from the inside out:
+
+    variables.py             one scaled vector z for the control values and log t1 - t0; the optimality residual
+    lagrangian.py            the augmented Lagrangian J_a(z) and its derivatives: the only caller of sweeps
+    gradient.py, lbfgs.py    where to go from a point; quadratic_model.py is the model that L-BFGS minimises
+    line_search.py           how far; NaN is never accepted
+    augmented_lagrangian.py  multipliers and penalties of the terminal constraints, outside of either method
+    first_order.py           the loop, over groups that finish at their own pace
+
+A problem is CONVERGED when its residual (Variables.residual) and its violation (Multipliers) are at most `tolerance`,
+which is never taken below 128 rounding units of the backend's type. It also counts as converged when the violation is
+at most `tolerance`, the residual at most 1e-6 (1e-3 in single precision), and neither a line search along the model's
+step nor one along the gradient finds a descent that the rounding of 1 + |J| would show; else that is STALLED. It is
+INFEASIBLE when it stalls with a violation above the root of `tolerance`, or no penalty can grow any further.
+
+Per iteration one sweep of each problem, or r + 1 of them in one batch where L-BFGS treats r <= 16 constraints apart.
 """
 
 from pontryagin.optim.first_order import METHODS, solve_first_order

@@ -34,7 +34,7 @@ class MethodSettings:
     backtracking: float = 0.4  # ratio of two neighbouring step lengths of a search
     trials: int = 6  # step lengths of one backend call
     searches: int = 4  # such calls before a line search gives up
-    nonmonotone: int = 8  # the Armijo test of spectral steps compares with the largest of so many last values
+    nonmonotone: int = 8  # last values whose largest J_a a spectral, or a constrained quasi-Newton step may reach
 
     penalty: float = 30.0  # first penalty of a scaled terminal constraint, times the scale of J; see Pace
     penalty_growth: float = 10.0  # factor on a penalty when the violation does not drop

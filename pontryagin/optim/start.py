@@ -55,24 +55,22 @@ def begin(
     make = partial(Variables.of, control_set, mass, t0=t0, final_time_bounds=final_time_bounds, scaled=step is None)
     each = make(shared=False, times=int(free))
     variables = make(shared=True, times=start.batch if free else 0) if shared else each
-    r = _constraint_count(backend, start)
-    several = r > equality_count
-    inequality = torch.arange(r, device=mass.device) >= equality_count if several else None
-    zero = mass.new_zeros(start.batch, r)
-
-    # Every problem by itself, its constraints apart: their derivatives are their scales.
-    alone = replace(start, control=start.control.expand(start.batch, *each.shape))
-    lagrangian = Lagrangian(backend, each, alone, zero, zero, inequality, apart=True)
-    point = lagrangian.evaluate(each.pack(alone.control, start.final_time))
-    scale = torch.linalg.vector_norm(point.jacobian, dim=2)
+    r, groups = _constraint_count(backend, start), 1 if shared else start.batch
+    zero = mass.new_zeros(groups, r * start.batch // groups)
+    inequality = torch.arange(r, device=mass.device) >= equality_count if r > equality_count else None
+    tiled = None if inequality is None else inequality.repeat(zero.shape[1] // r)
+    lagrangian = Lagrangian(
+        backend, variables, start, zero, zero, tiled, apart=apart and not shared and r <= MOST_APART
+    )
+    point = lagrangian.evaluate(variables.pack(start.control, start.final_time))
+    jacobian = point.jacobian
+    if r and not lagrangian.apart:  # every problem by itself, once, for the scales of its constraints
+        alone = replace(start, control=start.control.expand(start.batch, *each.shape))
+        none = zero.view(start.batch, r)
+        by_itself = Lagrangian(backend, each, alone, none, none, inequality, apart=True)
+        jacobian = by_itself.evaluate(each.pack(alone.control, start.final_time)).jacobian
+    scale = torch.linalg.vector_norm(jacobian, dim=2).view(zero.shape)
     scale = torch.where(scale.isfinite() & (scale > 0), scale, torch.ones_like(scale)).clamp(1e-3, 1e8)
-
-    groups = 1 if shared else start.batch
-    zero, scale = zero.view(groups, -1), scale.view(groups, -1)
-    if shared or not (apart and r <= MOST_APART):
-        tiled = None if inequality is None else inequality.repeat(zero.shape[1] // r)
-        lagrangian = Lagrangian(backend, variables, start, zero, zero, tiled, apart=False)
-        point = lagrangian.evaluate(variables.pack(start.control, start.final_time))
     size = torch.linalg.vector_norm(point.gradient, dim=1)
     sigma = torch.maximum(point.objective.abs(), size).nan_to_num(1.0, 1.0).clamp(1e-2, 1e8)
     multipliers = Multipliers(settings, scale, sigma, lagrangian.apart)

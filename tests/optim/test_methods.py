@@ -145,6 +145,39 @@ def test_multipliers_of_a_transfer_are_the_costates_of_the_principle(method: str
     assert float(result.violation) <= 1e-8
 
 
+def swing_up(steps: int = 40) -> Unrolled:
+    """The pendulum from rest below to rest above, with the least energy."""
+    return Unrolled(pendulum, energy, steps, terminal=target(torch.pi, 0.0), equalities=2)
+
+
+def test_constrained_problem_does_not_notice_its_neighbours() -> None:
+    backend, starts = swing_up(20), torch.tensor([[0.0, 0.0], [0.5, 0.2], [-0.4, 1.0]], dtype=torch.float64)
+    together = solve(backend, starts, 3.0)
+    assert together.status == [Status.CONVERGED] * 3
+    for row in range(3):
+        alone = solve(backend, starts[row : row + 1], 3.0)
+        assert alone.iterations[0] == together.iterations[row]
+        torch.testing.assert_close(alone.control[0], together.control[row], rtol=0, atol=1e-8)
+        torch.testing.assert_close(alone.multipliers[0], together.multipliers[row], rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("steps", [20, 40])
+def test_quasi_newton_steps_meet_curved_constraints_in_few_iterations(steps: int) -> None:
+    result = solve(swing_up(steps), torch.zeros(1, 2), 3.0)
+    assert result.status == [Status.CONVERGED]
+    assert int(result.iterations) <= 25
+
+
+def test_constraints_in_one_gradient_give_the_same_answer_as_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    apart = solve(swing_up(20), torch.zeros(1, 2), 3.0)
+    monkeypatch.setattr("pontryagin.optim.start.MOST_APART", 1)
+    together = solve(swing_up(20), torch.zeros(1, 2), 3.0)
+    assert together.status == apart.status == [Status.CONVERGED]
+    assert together.iterations > apart.iterations  # what the sweeps of each constraint buy
+    torch.testing.assert_close(together.control, apart.control, rtol=0, atol=1e-5)
+    torch.testing.assert_close(together.multipliers, apart.multipliers, rtol=1e-5, atol=0)
+
+
 def test_warm_start_with_multipliers_needs_fewer_iterations() -> None:
     backend = transfer()
     cold = solve(backend, torch.zeros(1, 2), 1.0)
