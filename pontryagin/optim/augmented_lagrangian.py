@@ -9,7 +9,8 @@ the last move, rho grows by `penalty_growth`. An inner method that knows the con
 the violation has dropped.
 
 Constraint j is measured in units of c_j, the Euclidean norm of its derivative in the scaled variables at the start,
-and J in units of sigma, so that the first penalty is settings.penalty sigma / c_j^2.
+and J in units of sigma, so that the first penalty is settings.penalty sigma / c_j^2. A violation is compared with the
+tolerance as it is; where c_j exceeds 1e5, so that rounding (about 1e-16 c_j) comes near, in units of 1e-5 c_j.
 
 Sources: Hestenes 1969, Powell 1969, Rockafellar 1973 (J_a); Conn, Gould & Toint 1991 (tolerances tied to the outer
 iteration); Andreani, Birgin, Martinez & Schuverdt 2007 (safeguards, growth of the penalty); Armand & Omheni 2017
@@ -51,7 +52,7 @@ class Multipliers:
         self.sigma = sigma  # (G,)
         self.pace = APART if apart else TOGETHER
         self.rounding = 8 * torch.finfo(sigma.dtype).eps
-        self.unit = (scale / 1000).clamp(1, 1000)  # (G, R) a violation of tolerance * unit is accepted
+        self.unit = (1e-5 * scale).clamp(min=1)  # (G, R) of a violation
         self.first_penalty = settings.penalty * self.pace.penalty * sigma.unsqueeze(1) / scale.square()  # (G, R)
         self.tolerance = torch.full_like(sigma, max(self.pace.tolerance, settings.tolerance))  # (G,) of inner problems
         self.last = torch.full_like(sigma, torch.inf)  # (G,) violation when the multipliers moved last; first, at start
