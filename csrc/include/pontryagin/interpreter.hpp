@@ -104,11 +104,11 @@ struct Machine {
     const Linked* ip = code;
     char* const banks[2] = {fixed, record - 1};  // the bank bit of an operand is part of its offset
     Real acc;
-    goto * ip->handler;
+    goto* const_cast<void*>(ip->handler);
 
 #define PMP_NEXT \
   ++ip;          \
-  goto * ip->handler;
+  goto* const_cast<void*>(ip->handler);
 #define PMP_AT(address) Real::load(reinterpret_cast<const T*>(address))
 #define PMP_PUT(address) acc.store(reinterpret_cast<T*>(address))
 #define PMP_ANY(field) (banks[ip->field & 1] + ip->field)

@@ -91,13 +91,13 @@ struct MachineOne {
 
     const Linked* ip = code;
     Real acc(T(0));
-    goto * ip->handler;
+    goto* const_cast<void*>(ip->handler);
 
 #define PMP_AT(field) Real::load(reinterpret_cast<const T*>(slots + field))
 #define PMP_PUT(field, value) (value).store(reinterpret_cast<T*>(slots + field))
 #define PMP_NEXT(count) \
   ip += count;          \
-  goto * ip->handler;
+  goto* const_cast<void*>(ip->handler);
 // Where the accumulator stands: p0, n0 nowhere, p1, n1 as a, p2, n2 as c. p adds the product, n subtracts it.
 #define PMP_DO_p0(i) acc = fma(PMP_AT(i->a), PMP_AT(i->b), PMP_AT(i->c));
 #define PMP_DO_p1(i) acc = fma(acc, PMP_AT(i->b), PMP_AT(i->c));
