@@ -232,22 +232,38 @@ class Builder {
   Given choose_cut() {
     weigh();
     constexpr int cheap = 3;
-    Given cut;
-    std::vector<char> needed(static_cast<std::size_t>(tape_.size()), 0);
+    std::vector<char> needed(static_cast<std::size_t>(tape_.size()), 0), kept = needed;
     for (const Output& output : backward_) needed[output.node] = 1;
     for (int id = tape_.size() - 1; id >= 0; --id) {
       const TapeNode& node = tape_[id];
       if (!needed[id] || node.op == Op::constant || node.op == Op::input || hoisted_.count(id)) continue;
       if (id < forward_end_ && (from_state_[id] || weight_[id] > cheap)) {
-        const Place place{Bank::record, out_.record.count++};
-        cut.emplace(id, place);
-        forward_.push_back({id, place, true});
+        kept[id] = 1;
         continue;
       }
       for (int operand : {node.a, node.b, node.c})
         if (operand >= 0) needed[operand] = 1;
     }
+    Given cut;
+    for (int id = 0; id < forward_end_; ++id) {
+      if (!kept[id] || follows(tape_[id], cut)) continue;
+      const Place place{Bank::record, out_.record.count++};
+      cut.emplace(id, place);
+      forward_.push_back({id, place, true});
+    }
     return cut;
+  }
+
+  // A product or a negation of what is stored anyway is made again: that costs less than the memory.
+  bool follows(const TapeNode& node, const Given& cut) const {
+    if (node.op != Op::mul && node.op != Op::neg) return false;
+    for (int operand : {node.a, node.b}) {
+      if (operand < 0) continue;
+      const Op op = tape_[operand].op;
+      if (op != Op::constant && op != Op::input && cut.count(operand) == 0 && hoisted_.count(operand) == 0)
+        return false;
+    }
+    return true;
   }
 
   void assemble_all() {
