@@ -133,6 +133,8 @@ def _data(problem: Problem, given: Any) -> Data | None:
     if problem.data is None:
         raise ProblemError(f"{problem.name} has no data; declare them in Problem(data=...) so that functions take d")
     data = given if isinstance(given, Data) else Data(given, kind=problem.data.kind)
+    if not isinstance(given, Data) and data.length == problem.data.length:
+        data = replace(data, time=problem.data.time)  # the problem's own times, as in a sweep
     if data.size != problem.data_dim:
         raise ProblemError(f"data have {data.size} components; {problem.name} was declared with {problem.data_dim}")
     return data.over(problem.t0, problem.t1_guess)

@@ -93,3 +93,13 @@ def test_an_empty_batch_is_named() -> None:
         CompiledSweep(scalar_problem(), TimeGrid.uniform(4), control_kind="constant").evaluate(arguments(0), {"state"})
     with pytest.raises(pmp.ProblemError, match="no problems"):
         pmp.sweep(scalar_problem(), torch.zeros(0, 4, 1, dtype=torch.float64), control="constant")
+
+
+def test_solve_puts_data_of_the_same_length_on_the_times_of_the_problem() -> None:
+    times = [0.0, 0.1, 1.0]
+    values = torch.tensor([[0.0], [1.0], [1.0]], dtype=torch.float64)
+    problem = scalar_problem(
+        running_cost=lambda t, x, u, d: (x[0] - d[0]) ** 2 + u[0] ** 2, data=pmp.Data(values, time=times), control_dim=1
+    )
+    own, given = pmp.solve(problem, steps=20), pmp.solve(problem, steps=20, data=values)
+    assert float(own.objective) == float(given.objective)
