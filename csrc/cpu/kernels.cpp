@@ -37,14 +37,19 @@ class InterpretedSweep {
     if (linked_.uniform) (span * Real(T(1) / static_cast<T>(job_.steps))).store(fixed(linked_.h));
     run(linked_.prologue, 0, none, none);
   }
-  void forward(int k) {
-    set_time(k);
-    run(linked_.forward, k, head, all);
+  void forward(int first, int end, bool) {
+    for (int k = first; k < end; ++k) {
+      set_time(k);
+      run(linked_.forward, k, head, all);
+    }
   }
   void finish() { run(linked_.terminal, job_.steps, head, head); }
-  void backward(int k) {
-    set_time(k);
-    run(linked_.backward, k, all, head);
+  void resume(int) {}  // the records keep every step: there is one segment
+  void backward(int first, int end) {
+    for (int k = end; k-- > first;) {
+      set_time(k);
+      run(linked_.backward, k, all, head);
+    }
   }
 
  private:
@@ -126,7 +131,7 @@ void sweep_block(const SweepJob<T>& job, const LinkedSweep& linked, long first, 
         for (int i = 0; i < n * W; ++i) records[k * stride + linked.x_cotangent * W + i] = T(0);
   }
 
-  sweep(executor, job.steps, linked.with_backward);
+  sweep(executor, job.steps, job.steps, linked.with_backward);
 
   const auto save_fixed = [&](int slot, int components, T* target) {
     if (target) scatter<T, W>(executor.fixed(slot), 0, 1, components, count, target + first * components, components);

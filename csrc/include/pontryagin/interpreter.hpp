@@ -5,7 +5,7 @@
 // of where operands come from and where the result goes, because working that out costs as much as the arithmetic.
 #pragma once
 
-#include "interpreter_calls.hpp"
+#include "math_calls.hpp"
 #include "interpreter_types.hpp"
 #include "macros.hpp"
 #include "opcode.hpp"

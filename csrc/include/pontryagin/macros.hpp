@@ -12,6 +12,7 @@
 #define PMP_HD __host__ __device__
 #define PMP_INLINE __host__ __device__ __forceinline__
 #define PMP_NOINLINE __noinline__
+#define PMP_INLINE_LAMBDA
 #else
 #define PMP_CUDA 0
 #define PMP_HD

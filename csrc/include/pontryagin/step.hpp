@@ -21,6 +21,7 @@
 //     pullback(cut, t, u, theta, d, w, m, g)      g: Gradient {x, u, theta, t} of w L + m.f
 #pragma once
 
+#include "each.hpp"
 #include "macros.hpp"
 #include "tableau.hpp"
 
@@ -55,41 +56,48 @@ struct Gradient {
   typename Model::Real t;
 };
 
-template <class Real, class Array>
-PMP_HD void interpolate(const Array& at_start, const Array& at_end, int size, bool linear, double c, Array& out) {
-  for (int j = 0; j < size; ++j) {
+template <class Real, class Array, class Count>
+PMP_INLINE void interpolate(const Array& at_start, const Array& at_end, Count size, bool linear, double c, Array& out) {
+  each(size, [&](auto j) PMP_INLINE_LAMBDA {
     out[j] = !linear || c == 0.0 ? at_start[j]
              : c == 1.0          ? at_end[j]
                                  : fma(Real(c), at_end[j], Real(1.0 - c) * at_start[j]);
-  }
+  });
+}
+
+// Time, control and data of a stage: known before the state there is.
+template <class Model>
+PMP_INLINE void stage_inputs(const Model& model, double c, const StepInput<Model>& in, Stage<Model>& stage) {
+  using Real = typename Model::Real;
+  stage.t = c == 0.0 ? in.t : fma(Real(c), in.h, in.t);
+  interpolate<Real>(in.u, in.u_next, model.m(), in.linear_control, c, stage.u);
+  interpolate<Real>(in.d, in.d_next, model.nd(), in.linear_data, c, stage.d);
 }
 
 // Fills the stages, x_next = x_{k+1} and cost = J_{k+1}, given cost = J_k.
-template <class Model>
-PMP_HD void step_forward(const Model& model, const Tableau& tableau, const StepInput<Model>& in, Stage<Model>* stages,
-                         typename Model::State& x_next, typename Model::Real& cost) {
+template <class Model, class Method>
+PMP_INLINE void step_forward(const Model& model, const Method& tableau, const StepInput<Model>& in,
+                             Stage<Model>* stages, typename Model::State& x_next, typename Model::Real& cost) {
   using Real = typename Model::Real;
   typename Model::State X = in.x;
-  for (int i = 0; i < tableau.stages; ++i) {
+  each(tableau.count(), [&](auto i) PMP_INLINE_LAMBDA {
     Stage<Model>& stage = stages[i];
     X = in.x;
-    for (int j = 0; j < i; ++j) {
-      if (tableau.a[i][j] == 0.0) continue;
+    each(i, [&](auto j) PMP_INLINE_LAMBDA {
+      if (tableau.a[i][j] == 0.0) return;
       const Real ha = Real(tableau.a[i][j]) * in.h;
-      for (int r = 0; r < model.n(); ++r) X[r] = fma(ha, stages[j].f[r], X[r]);
-    }
-    stage.t = tableau.c[i] == 0.0 ? in.t : fma(Real(tableau.c[i]), in.h, in.t);
-    interpolate<Real>(in.u, in.u_next, model.m(), in.linear_control, tableau.c[i], stage.u);
-    interpolate<Real>(in.d, in.d_next, model.nd(), in.linear_data, tableau.c[i], stage.d);
+      each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { X[r] = fma(ha, stages[j].f[r], X[r]); });
+    });
+    stage_inputs(model, tableau.c[i], in, stage);
     model.dynamics(stage.t, X, stage.u, in.theta, stage.d, stage.f, stage.L, stage.cut);
-  }
+  });
   x_next = in.x;
-  for (int i = 0; i < tableau.stages; ++i) {
-    if (tableau.b[i] == 0.0) continue;
+  each(tableau.count(), [&](auto i) PMP_INLINE_LAMBDA {
+    if (tableau.b[i] == 0.0) return;
     const Real hb = Real(tableau.b[i]) * in.h;
-    for (int r = 0; r < model.n(); ++r) x_next[r] = fma(hb, stages[i].f[r], x_next[r]);
+    each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { x_next[r] = fma(hb, stages[i].f[r], x_next[r]); });
     cost = fma(hb, stages[i].L, cost);
-  }
+  });
 }
 
 // What the transposed step adds to. u and u_next receive dJ_a/du_k and, for a linear control, dJ_a/du_{k+1};
@@ -100,41 +108,42 @@ struct StepAdjoint {
   typename Model::Control u, u_next;
   typename Model::Parameters theta;
   typename Model::Real span;
-  bool with_span = false;
+  bool with_parameters = true, with_span = false;
 };
 
-template <class Model>
-PMP_HD void step_backward(const Model& model, const Tableau& tableau, const StepInput<Model>& in,
-                          const Stage<Model>* stages, typename Model::Real omega, StepAdjoint<Model>& out) {
+template <class Model, class Method>
+PMP_INLINE void step_backward(const Model& model, const Method& tableau, const StepInput<Model>& in,
+                              const Stage<Model>* stages, typename Model::Real omega, StepAdjoint<Model>& out) {
   using Real = typename Model::Real;
   typename Model::State g[max_stages];
   const typename Model::State p = out.p;
-  for (int i = tableau.stages - 1; i >= 0; --i) {
+  each_reversed(tableau.count(), [&](auto i) PMP_INLINE_LAMBDA {
     const Stage<Model>& stage = stages[i];
     const Real hb = Real(tableau.b[i]) * in.h;
     typename Model::State m = p;
-    for (int r = 0; r < model.n(); ++r) m[r] = hb * p[r];
-    for (int l = i + 1; l < tableau.stages; ++l) {
-      if (tableau.a[l][i] == 0.0) continue;
+    each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { m[r] = hb * p[r]; });
+    each_after(i, tableau.count(), [&](auto l) PMP_INLINE_LAMBDA {
+      if (tableau.a[l][i] == 0.0) return;
       const Real ha = Real(tableau.a[l][i]) * in.h;
-      for (int r = 0; r < model.n(); ++r) m[r] = fma(ha, g[l][r], m[r]);
-    }
+      each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { m[r] = fma(ha, g[l][r], m[r]); });
+    });
     const Real w = omega * hb;
     Gradient<Model> gradient;
     model.pullback(stage.cut, stage.t, stage.u, in.theta, stage.d, w, m, gradient);
     g[i] = gradient.x;
     const double c = in.linear_control ? tableau.c[i] : 0.0;
-    for (int j = 0; j < model.m(); ++j) {
-      out.u[j] = fma(Real(1.0 - c), gradient.u[j], out.u[j]);
-      if (in.linear_control) out.u_next[j] = fma(Real(c), gradient.u[j], out.u_next[j]);
-    }
-    for (int j = 0; j < model.q(); ++j) out.theta[j] = out.theta[j] + gradient.theta[j];
+    each(model.m(), [&](auto j) PMP_INLINE_LAMBDA {
+      out.u[j] = c == 0.0 ? out.u[j] + gradient.u[j] : fma(Real(1.0 - c), gradient.u[j], out.u[j]);
+      if (in.linear_control && c != 0.0) out.u_next[j] = fma(Real(c), gradient.u[j], out.u_next[j]);
+    });
+    if (out.with_parameters)
+      each(model.q(), [&](auto j) PMP_INLINE_LAMBDA { out.theta[j] = out.theta[j] + gradient.theta[j]; });
     if (out.with_span) {
       out.span = fma(w, stage.L, fma(gradient.t, stage.t - in.t0, out.span));
-      for (int r = 0; r < model.n(); ++r) out.span = fma(m[r], stage.f[r], out.span);
+      each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { out.span = fma(m[r], stage.f[r], out.span); });
     }
-    for (int r = 0; r < model.n(); ++r) out.p[r] = out.p[r] + g[i][r];
-  }
+    each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { out.p[r] = out.p[r] + g[i][r]; });
+  });
 }
 
 }  // namespace PMP_ISA

@@ -58,12 +58,12 @@ PMP_HD void terminal_forward(const Model& model, typename Model::Real t1, const 
   model.terminal(t1, x, theta, phi, value.e, value.cut);
   value.objective = cost + phi;
   value.lagrangian = omega_0 * value.objective;
-  for (int j = 0; j < model.r(); ++j) {
+  each(model.r(), [&](auto j) PMP_INLINE_LAMBDA {
     const Penalised<Real> term = j < model.equalities() ? penalised_equality(value.e[j], nu[j], rho[j])
                                                         : penalised_inequality(value.e[j], nu[j], rho[j]);
     value.lagrangian = value.lagrangian + term.value;
     value.omega[j] = term.weight;
-  }
+  });
 }
 
 }  // namespace PMP_ISA

@@ -1,4 +1,4 @@
-// Elementary functions as the interpreters call them: out of line, so that a machine's loop stays small.
+// Elementary functions out of line: for the loops of the interpreters, and for long generated formulas.
 #pragma once
 
 #include "macros.hpp"
@@ -54,7 +54,12 @@ PMP_NOINLINE SineCosine<Real> sincos_of(Real a) {
   return out;
 }
 
-}  // namespace calls
+template <class Real>
+PMP_INLINE void sincos_into(Real a, Real& sine, Real& cosine) {
+  const SineCosine<Real> both = sincos_of(a);
+  sine = both.sine, cosine = both.cosine;
+}
 
+}  // namespace calls
 }  // namespace PMP_ISA
 }  // namespace pontryagin

@@ -1,0 +1,165 @@
+"""Formulas as C++ statements: one temporary for each value, in the order of evaluation.
+
+A product that only one sum uses becomes a fused multiply-add: compilers are told never to fuse by themselves, so that
+scalars and packs round alike. Sine and cosine of one angle are computed together. Everything is spelled with the
+functions of csrc/include/pontryagin, for a type `Real` that may be a scalar or a pack.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from pontryagin.graph import Node, schedule
+
+INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+COMPARE = {"lt": "<", "le": "<=", "eq": "==", "ne": "!="}
+
+#: Cycles from operands to result on current processors, roughly; what is not here is a function call.
+_LATENCY = {"add": 4, "sub": 4, "mul": 4, "neg": 1, "abs": 1, "min": 8, "max": 8, "where": 3, "sign": 8,
+            "lt": 4, "le": 4, "eq": 4, "ne": 4, "div": 13, "reciprocal": 13, "sqrt": 20,
+            "floor": 8, "ceil": 8, "round": 8, "trunc": 8}  # fmt: skip
+_CALL = 40
+
+
+class Body:
+    """Statements that compute `outputs` (target -> node), given C++ names of nodes that are at hand."""
+
+    def __init__(self, outputs: Mapping[str, Node], given: Mapping[Node, str], *, outlined: bool = False) -> None:
+        self.outputs = outputs
+        self.given = given
+        self.outlined = outlined  # elementary functions out of line
+        self.order = self._needed()
+        self.uses = Counter(a for node in self.order for a in node.args)
+        self.uses.update(outputs.values())
+        self.fused = self._fuse()
+        absorbed = {product for product, _ in self.fused.values()}
+        self.order = [node for node in self.order if node not in absorbed]
+        self.pairs = self._sines()
+        self.names: dict[Node, str] = dict(given)
+        self.operations = 0
+
+    def lines(self) -> Iterator[str]:
+        """The statements, assignments to the targets last."""
+        for node in self.order:
+            if node in self.names:
+                continue
+            name = f"v{len(self.names) - len(self.given) + 1}"
+            self.operations += 1
+            if node in self.pairs:
+                sine, cosine = self.pairs[node]
+                self.names[sine], self.names[cosine] = f"sin_{name}", f"cos_{name}"
+                yield f"Real {self.names[sine]}, {self.names[cosine]};"
+                call = "calls::sincos_into" if self.outlined else "sincos"
+                yield f"{call}({self._name(node.args[0])}, {self.names[sine]}, {self.names[cosine]});"
+            else:
+                self.names[node] = name
+                yield f"const Real {name} = {self._expression(node)};"
+        for target, node in self.outputs.items():
+            yield f"{target} = {self._name(node)};"
+
+    def _needed(self) -> list[Node]:
+        """What must be computed: not what is given, nor what only leads to it."""
+        wanted: set[Node] = set(self.outputs.values()) - set(self.given)
+        order = schedule(list(self.outputs.values()))
+        for node in reversed(order):
+            if node in wanted:
+                wanted.update(a for a in node.args if a not in self.given)
+        return [node for node in order if node in wanted and node.args]
+
+    def _fuse(self) -> dict[Node, tuple[Node, Node]]:
+        """Sum -> (product, other summand): of two products the one that is ready later, so that nothing waits twice."""
+        ready: dict[Node, int] = {}
+        for node in self.order:
+            ready[node] = max((ready.get(a, 0) for a in node.args), default=0) + _LATENCY.get(node.op, _CALL)
+        fused: dict[Node, tuple[Node, Node]] = {}
+        taken: set[Node] = set()
+        inside = set(self.order)
+        for node in self.order:
+            if node.op not in ("add", "sub"):
+                continue
+            products = [
+                (a, b)
+                for a, b in (node.args, node.args[::-1])
+                if a.op == "mul" and a in inside and self.uses[a] == 1 and a not in taken and a is not b
+            ]
+            if products:
+                product, other = max(products, key=lambda pair: ready[pair[0]])
+                fused[node] = product, other
+                taken.add(product)
+        return fused
+
+    def _sines(self) -> dict[Node, tuple[Node, Node]]:
+        """Each sine and cosine whose partner is needed too -> the pair."""
+        by_angle: dict[tuple[str, Node], Node] = {(n.op, n.args[0]): n for n in self.order if n.op in ("sin", "cos")}
+        pairs: dict[Node, tuple[Node, Node]] = {}
+        for (op, angle), node in by_angle.items():
+            partner = by_angle.get(("cos" if op == "sin" else "sin", angle))
+            if partner is not None:
+                pairs[node] = (node, partner) if op == "sin" else (partner, node)
+        return pairs
+
+    def _name(self, node: Node) -> str:
+        if node in self.names:
+            return self.names[node]
+        if node.is_constant:
+            return f"Real({literal(node.value)})"
+        assert node.op == "input", node
+        return input_name(node)
+
+    def _expression(self, node: Node) -> str:
+        if node in self.fused:
+            product, other = self.fused[node]
+            a, b, c = (self._name(x) for x in (*product.args, other))
+            name = "fma" if node.op == "add" else "fnma" if product is node.args[1] else "fms"
+            return f"{name}({a}, {b}, {c})"
+        args = [self._name(a) for a in node.args]
+        if node.op in INFIX:
+            return f"{args[0]} {INFIX[node.op]} {args[1]}"
+        if node.op in COMPARE:
+            return f"select({args[0]} {COMPARE[node.op]} {args[1]}, Real(1), Real(0))"
+        if node.op == "where":
+            return f"select({args[0]} != Real(0), {args[1]}, {args[2]})"
+        if node.op == "neg":
+            return f"-{args[0]}"
+        if node.op == "reciprocal":
+            return f"Real(1) / {args[0]}"
+        call = f"calls::{node.op}_of" if self.outlined and node.op not in _LATENCY else node.op
+        return f"{call}({', '.join(args)})"
+
+
+def literal(value: float) -> str:
+    """A double as C++ reads it back, to the bit."""
+    if math.isnan(value):
+        return "__builtin_nan(\"\")"
+    if math.isinf(value):
+        return "__builtin_inf()" if value > 0 else "-__builtin_inf()"
+    return repr(value)
+
+
+def input_name(node: Node) -> str:
+    """An input as the functions of a Model name it; t and w are scalars."""
+    return node.group if node.group in ("t", "w") else f"{node.group}[{node.index}]"
+
+
+def formula(node: Node, longest: int = 90) -> str:
+    """The whole formula on one line, or "" where that is too long."""
+    texts: dict[Node, str] = {}
+    for part in schedule([node]):
+        if not part.args:
+            texts[part] = f"{part.value:.6g}" if part.is_constant else input_name(part)
+            continue
+        args = [texts.get(a, "") for a in part.args]
+        if not all(args) or sum(map(len, args)) > longest:
+            return ""
+        if part.op in INFIX:
+            args = [f"({a})" if b.op in ("add", "sub") and part.op != "add" else a for a, b in zip(args, part.args, strict=True)]
+            texts[part] = f"{args[0]} {INFIX[part.op]} {args[1]}"
+            if part.op == "div" and part.args[1].op in ("mul", "div"):
+                texts[part] = f"{args[0]} / ({args[1]})"
+        elif part.op == "neg":
+            texts[part] = f"-({args[0]})"
+        else:
+            texts[part] = f"{part.op}({', '.join(args)})"
+    return texts[node] if len(texts[node]) <= longest else ""
