@@ -62,6 +62,7 @@ class GraphModel {
   int nd() const { return code_.sizes.nd; }
   int r() const { return code_.sizes.r; }
   int equalities() const { return code_.sizes.equalities; }
+  bool enters(int) const { return true; }  // a recording drops zeros by itself
 
   void dynamics(Symbol t, const Symbols& x, const Symbols& u, const Symbols& theta, const Symbols& d, Symbols& f,
                 Symbol& L, Cut& cut) const;

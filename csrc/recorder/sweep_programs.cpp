@@ -102,7 +102,7 @@ class Builder {
     size_stages();
     Symbols x_next;
     Symbol cost = fixed(out_.fixed.cost);
-    step_forward(model_, tableau_, in, stages_, x_next, cost);
+    step_forward(model_, tableau_, in, stages_, x_next, cost, [](int) {});
     write(forward_, x_next, Bank::next, out_.record.x);
     write(forward_, {cost}, Bank::fixed, out_.fixed.cost);
     forward_end_ = tape_.size();
@@ -146,7 +146,7 @@ class Builder {
     adjoint.theta = inputs(Bank::fixed, f.theta_adjoint, s.q);
     adjoint.span = fixed(f.span_adjoint);
     adjoint.with_span = out_.request.extended;
-    step_backward(model_, tableau_, step_input(), stages_, omega_0(), adjoint);
+    step_backward(model_, tableau_, step_input(), stages_, omega_0(), adjoint, [](int) {});
     if (out_.request.extended) {
       for (int i = 0; i < s.n; ++i) adjoint.p[i] = adjoint.p[i] + Symbol::input({Bank::record, r.x_cotangent + i});
       write(backward_, adjoint.theta, Bank::fixed, f.theta_adjoint);

@@ -53,7 +53,9 @@ def model_text(
         )
     )
     if pullback:
-        targets = {f"g.x[{i}]": node for i, node in enumerate(pullback[:n])}
+        entering = [not node.is_value(0.0) for node in pullback[:n]]
+        parts.append(_enters(entering))
+        targets = {f"g.x[{i}]": node for i, node in enumerate(pullback[:n]) if entering[i]}
         targets |= {f"g.u[{i}]": node for i, node in enumerate(pullback[n : n + m])}
         if extended:
             targets |= {f"g.theta[{i}]": node for i, node in enumerate(pullback[n + m : -1])} | {"g.t": pullback[-1]}
@@ -104,6 +106,16 @@ def _omega(outputs: Sequence[Node]) -> dict[Node, str]:
 
     found = [node for node in inputs(list(outputs)) if node.group == "omega"]
     return {node: "omega_0" if node.index == 0 else f"omega[{node.index - 1}]" for node in found}
+
+
+def _enters(entering: Sequence[bool]) -> str:
+    flags = ", ".join(str(e).lower() for e in entering)
+    return f"""
+  // which components of the state f and L depend on
+  static constexpr bool enters(int i) {{
+    constexpr bool flags[] = {{{flags}}};
+    return flags[i];
+  }}"""
 
 
 def _count(name: str, size: int) -> str:

@@ -11,28 +11,24 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from pontryagin.codegen.order import CALL, LATENCY, needed, reordered
 from pontryagin.graph import Node, schedule
 
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 COMPARE = {"lt": "<", "le": "<=", "eq": "==", "ne": "!="}
 
-#: Cycles from operands to result on current processors, roughly; what is not here is a function call.
-_LATENCY = {"add": 4, "sub": 4, "mul": 4, "neg": 1, "abs": 1, "min": 8, "max": 8, "where": 3, "sign": 8,
-            "lt": 4, "le": 4, "eq": 4, "ne": 4, "div": 13, "reciprocal": 13, "sqrt": 20,
-            "floor": 8, "ceil": 8, "round": 8, "trunc": 8}  # fmt: skip
-_CALL = 40
-
-
 class Body:
     """Statements that compute `outputs` (target -> node), given C++ names of nodes that are at hand."""
 
     def __init__(self, outputs: Mapping[str, Node], given: Mapping[Node, str], *, outlined: bool = False) -> None:
-        self.outputs = outputs
+        new = reordered(list(outputs.values()), given)
+        self.outputs = {target: new[node] for target, node in outputs.items()}
         self.given = given
         self.outlined = outlined  # elementary functions out of line
-        self.order = self._needed()
+        known = frozenset(given)
+        self.order = [node for node in needed(list(self.outputs.values()), known) if node.args and node not in known]
         self.uses = Counter(a for node in self.order for a in node.args)
-        self.uses.update(outputs.values())
+        self.uses.update(self.outputs.values())
         self.fused = self._fuse()
         absorbed = {product for product, _ in self.fused.values()}
         self.order = [node for node in self.order if node not in absorbed]
@@ -59,20 +55,11 @@ class Body:
         for target, node in self.outputs.items():
             yield f"{target} = {self._name(node)};"
 
-    def _needed(self) -> list[Node]:
-        """What must be computed: not what is given, nor what only leads to it."""
-        wanted: set[Node] = set(self.outputs.values()) - set(self.given)
-        order = schedule(list(self.outputs.values()))
-        for node in reversed(order):
-            if node in wanted:
-                wanted.update(a for a in node.args if a not in self.given)
-        return [node for node in order if node in wanted and node.args]
-
     def _fuse(self) -> dict[Node, tuple[Node, Node]]:
         """Sum -> (product, other summand): of two products the one that is ready later, so that nothing waits twice."""
         ready: dict[Node, int] = {}
         for node in self.order:
-            ready[node] = max((ready.get(a, 0) for a in node.args), default=0) + _LATENCY.get(node.op, _CALL)
+            ready[node] = max((ready.get(a, 0) for a in node.args), default=0) + LATENCY.get(node.op, CALL)
         fused: dict[Node, tuple[Node, Node]] = {}
         taken: set[Node] = set()
         inside = set(self.order)
@@ -125,7 +112,7 @@ class Body:
             return f"-{args[0]}"
         if node.op == "reciprocal":
             return f"Real(1) / {args[0]}"
-        call = f"calls::{node.op}_of" if self.outlined and node.op not in _LATENCY else node.op
+        call = f"calls::{node.op}_of" if self.outlined and node.op not in LATENCY else node.op
         return f"{call}({', '.join(args)})"
 
 

@@ -94,6 +94,14 @@ PMP_INLINE P polynomial(P x, const T (&c)[n]) {
   return estrin<0, n>(x, c);
 }
 
+// The same for a few terms with x^2 at hand: pairs, one after the other.
+template <int first = 0, class P, class T, int n>
+PMP_INLINE P by_pairs(P x, P xx, const T (&c)[n]) {
+  const P pair = first + 1 < n ? fma(P(c[first + 1 < n ? first + 1 : first]), x, P(c[first])) : P(c[first]);
+  if constexpr (first + 2 < n) return fma(xx, by_pairs<first + 2>(x, xx, c), pair);
+  else return pair;
+}
+
 // a b - p for p = a b rounded: exact (Dekker 1971 where there is no fused multiply-add; then a and b below
 // 2^-28 of the largest number).
 template <class P>

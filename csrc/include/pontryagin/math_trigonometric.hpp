@@ -34,13 +34,8 @@ struct Circle<double> {
 #endif
   static constexpr double sine[] = {-1.66666666666666324e-01, 8.33333333332239752e-03,  -1.98412698297946400e-04,
                                     2.75573136871548789e-06,  -2.50507573409684599e-08, 1.58967492143929473e-10};
-  static constexpr double cosine[] = {-0.5,
-                                      4.16666666666666019e-02,
-                                      -1.38888888888741031e-03,
-                                      2.48015872894682896e-05,
-                                      -2.75573143481409314e-07,
-                                      2.08757226806959127e-09,
-                                      -1.13596160116909052e-11};
+  static constexpr double cosine[] = {4.16666666666666019e-02,  -1.38888888888741031e-03, 2.48015872894682896e-05,
+                                      -2.75573143481409314e-07, 2.08757226806959127e-09,  -1.13596160116909052e-11};
 };
 template <>
 struct Circle<float> {
@@ -55,7 +50,7 @@ struct Circle<float> {
   static constexpr float half_pi[] = {0x1.922p+0f, -0x1.2aeep-18f, -0x1.e973dcp-35f};
 #endif
   static constexpr float sine[] = {-1.666666716e-01f, 8.333329111e-03f, -1.983933325e-04f, 2.718293445e-06f};
-  static constexpr float cosine[] = {-0.5f, 4.166664556e-02f, -1.388736651e-03f, 2.443827543e-05f};
+  static constexpr float cosine[] = {4.166664556e-02f, -1.388736651e-03f, 2.443827543e-05f};
 };
 
 // |x| = k pi/2 + r + r_low (Cody and Waite 1980); the lowest bits of `shifted` are k.
@@ -105,9 +100,9 @@ PMP_INLINE void sincos(P x, P& s, P& c) {
   using Constants = Circle<T>;
   P shifted;
   const P r = reduce(x, shifted);
-  const P z = r * r;
-  const P sine = fma(r * z, polynomial(z, Constants::sine), r);
-  const P cosine = fma(z, polynomial(z, Constants::cosine), P(1));
+  const P z = r * r, zz = z * z;
+  const P sine = fma(r * z, by_pairs(z, zz, Constants::sine), r);
+  const P cosine = fma(zz, by_pairs(z, zz, Constants::cosine), fma(P(-0.5), z, P(1)));
   const Bits q = as_bits(shifted), sign(Format<T>::sign), one(1);
   constexpr int up = 8 * sizeof(T) - 2;
   const auto odd = (q & one) != Bits(0);
@@ -124,8 +119,7 @@ PMP_INLINE P tan(P x) {
   const P z = r * r, z_low = fma(r + r, r_low, product_error(r, r, z)), half = P(-0.5) * z, one(1);
   const P s_rest = fma(r * z, polynomial(z, Constants::sine), r_low);
   const P s = r + s_rest, s_low = s_rest - (s - r);
-  constexpr int terms = sizeof(Constants::cosine) / sizeof(T) - 1;
-  const P c_rest = fma(z * z, estrin<1, terms>(z, Constants::cosine), P(-0.5) * z_low);
+  const P c_rest = fma(z * z, polynomial(z, Constants::cosine), P(-0.5) * z_low);
   const P head = one + half, rest = (half - (head - one)) + c_rest;
   const P c = head + rest, c_low = rest - (c - head);
   const auto odd = (as_bits(shifted) & typename P::Bits(1)) != typename P::Bits(0);

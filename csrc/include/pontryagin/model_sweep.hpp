@@ -104,7 +104,7 @@ class ModelSweep {
       const StepInput<Model> in = input(k);
       Stage<Model> stages[max_stages];
       const T* from = tape_ + (k - first) * step_size;
-      each(tableau.count(), [&](auto i) PMP_INLINE_LAMBDA {
+      const auto recall = [&](auto i) PMP_INLINE_LAMBDA {
         const T* at = from + i * (cut_size * W);
         stage_inputs(model, tableau.c[i], in, stages[i]);
         get(at, stages[i].cut, Model::cut_count());
@@ -112,10 +112,10 @@ class ModelSweep {
           get(at + Model::cut_size * W, stages[i].f, model.n());
           stages[i].L = Real::load(at + (Model::cut_size + model.n()) * W);
         }
-      });
+      };
       each(model.m(), [&](auto j) PMP_INLINE_LAMBDA { adjoint.u[j] = Real(0); });
       adjoint.with_parameters = adjoint.with_span = Request::extended;  // here, where the compiler sees it
-      step_backward(model, tableau, in, stages, omega_0(), adjoint);
+      step_backward(model, tableau, in, stages, omega_0(), adjoint, recall);
       if constexpr (Request::extended)
         if (cotangent_) add_cotangent(k, adjoint);
       if (job_.costate) put(adjoint.p, costate_ + row(k, model.n()));
@@ -212,18 +212,17 @@ class ModelSweep {
       StepInput<Model> in = input(k);
       in.x = x;
       Stage<Model> stages[max_stages];
-      step_forward(model, tableau, in, stages, x, cost);
-      if constexpr (keep) {
-        T* to = tape_ + (k - first) * step_size;
-        each(tableau.count(), [&](auto i) PMP_INLINE_LAMBDA {
+      T* to = tape_ + (k - first) * step_size;
+      step_forward(model, tableau, in, stages, x, cost, [&](auto i) PMP_INLINE_LAMBDA {
+        if constexpr (keep) {
           T* at = to + i * (cut_size * W);
           put(stages[i].cut, at, Model::cut_count());
           if constexpr (Request::extended) {
             put(stages[i].f, at + Model::cut_size * W, model.n());
             stages[i].L.store(at + (Model::cut_size + model.n()) * W);
           }
-        });
-      }
+        }
+      });
       if (job_.state) put(x, state_ + row(k + 1, n));
     }
     x_ = x, cost_ = cost;

@@ -19,6 +19,7 @@
 //     Cut                                what `pullback` needs of the forward pass at one stage
 //     dynamics(t, x, u, theta, d, f, L, cut)
 //     pullback(cut, t, u, theta, d, w, m, g)      g: Gradient {x, u, theta, t} of w L + m.f
+//     enters(r)                                   false where f and L do not depend on x_r: g.x[r] is not even read
 #pragma once
 
 #include "each.hpp"
@@ -74,10 +75,12 @@ PMP_INLINE void stage_inputs(const Model& model, double c, const StepInput<Model
   interpolate<Real>(in.d, in.d_next, model.nd(), in.linear_data, c, stage.d);
 }
 
-// Fills the stages, x_next = x_{k+1} and cost = J_{k+1}, given cost = J_k.
-template <class Model, class Method>
+// Fills the stages, x_next = x_{k+1} and cost = J_{k+1}, given cost = J_k. `keep(i)` is called as soon as stage i is
+// complete, so that what goes to a tape goes there at once and not by way of the stack.
+template <class Model, class Method, class Keep>
 PMP_INLINE void step_forward(const Model& model, const Method& tableau, const StepInput<Model>& in,
-                             Stage<Model>* stages, typename Model::State& x_next, typename Model::Real& cost) {
+                             Stage<Model>* stages, typename Model::State& x_next, typename Model::Real& cost,
+                             Keep keep) {
   using Real = typename Model::Real;
   typename Model::State X = in.x;
   each(tableau.count(), [&](auto i) PMP_INLINE_LAMBDA {
@@ -90,6 +93,7 @@ PMP_INLINE void step_forward(const Model& model, const Method& tableau, const St
     });
     stage_inputs(model, tableau.c[i], in, stage);
     model.dynamics(stage.t, X, stage.u, in.theta, stage.d, stage.f, stage.L, stage.cut);
+    keep(i);
   });
   x_next = in.x;
   each(tableau.count(), [&](auto i) PMP_INLINE_LAMBDA {
@@ -111,13 +115,16 @@ struct StepAdjoint {
   bool with_parameters = true, with_span = false;
 };
 
-template <class Model, class Method>
+// `recall(i)` is called before stage i is needed.
+template <class Model, class Method, class Recall>
 PMP_INLINE void step_backward(const Model& model, const Method& tableau, const StepInput<Model>& in,
-                              const Stage<Model>* stages, typename Model::Real omega, StepAdjoint<Model>& out) {
+                              const Stage<Model>* stages, typename Model::Real omega, StepAdjoint<Model>& out,
+                              Recall recall) {
   using Real = typename Model::Real;
   typename Model::State g[max_stages];
   const typename Model::State p = out.p;
   each_reversed(tableau.count(), [&](auto i) PMP_INLINE_LAMBDA {
+    recall(i);
     const Stage<Model>& stage = stages[i];
     const Real hb = Real(tableau.b[i]) * in.h;
     typename Model::State m = p;
@@ -125,7 +132,9 @@ PMP_INLINE void step_backward(const Model& model, const Method& tableau, const S
     each_after(i, tableau.count(), [&](auto l) PMP_INLINE_LAMBDA {
       if (tableau.a[l][i] == 0.0) return;
       const Real ha = Real(tableau.a[l][i]) * in.h;
-      each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { m[r] = fma(ha, g[l][r], m[r]); });
+      each(model.n(), [&](auto r) PMP_INLINE_LAMBDA {
+        if (model.enters(r)) m[r] = fma(ha, g[l][r], m[r]);
+      });
     });
     const Real w = omega * hb;
     Gradient<Model> gradient;
@@ -142,7 +151,9 @@ PMP_INLINE void step_backward(const Model& model, const Method& tableau, const S
       out.span = fma(w, stage.L, fma(gradient.t, stage.t - in.t0, out.span));
       each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { out.span = fma(m[r], stage.f[r], out.span); });
     }
-    each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { out.p[r] = out.p[r] + g[i][r]; });
+    each(model.n(), [&](auto r) PMP_INLINE_LAMBDA {
+      if (model.enters(r)) out.p[r] = out.p[r] + g[i][r];
+    });
   });
 }
 
