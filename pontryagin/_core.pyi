@@ -58,3 +58,17 @@ class Sweeper:
 class PointEvaluator:
     def __init__(self, model: Model) -> None: ...
     def run(self, single: bool, count: int, threads: int, addresses: Sequence[int]) -> None: ...
+
+class NativeSweeper:
+    def __init__(self, table: int, *, t0: float) -> None: ...
+    def run(
+        self,
+        single: bool,
+        steps: int,
+        batch: int,
+        control_stride: int,
+        data_stride: int,
+        threads: int,
+        addresses: Sequence[int],
+    ) -> None: ...
+    def workspace_bytes(self, steps: int, *, state: bool, costate: bool, state_cotangent: bool) -> int: ...

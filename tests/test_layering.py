@@ -35,7 +35,7 @@ LAYER = {
 #: Folders that may import less than their layer allows.
 ALLOWED = {
     "graph": {"errors"},
-    "codegen": {"errors", "graph"},
+    "codegen": {"errors", "graph", "tableau"},
     "optim": {"errors", "status", "control_set", "sweep"},
     "problems": {"errors", "problem"},
 }

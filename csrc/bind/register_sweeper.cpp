@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bind/register.hpp"
+#include "bind/run_sweep.hpp"
 #include "cpu/sweeper.hpp"
 
 namespace py = pybind11;
@@ -14,18 +15,6 @@ namespace py = pybind11;
 namespace pontryagin {
 
 namespace {
-
-using Pointer = std::uintptr_t;
-
-template <class T>
-T* at(Pointer address) {
-  return reinterpret_cast<T*>(address);  // 0 is "not given"
-}
-
-bool ctrl_c() {
-  const py::gil_scoped_acquire gil;
-  return PyErr_CheckSignals() != 0;
-}
 
 Tableau tableau_of(const std::vector<std::vector<double>>& a, const std::vector<double>& b,
                    const std::vector<double>& c) {
@@ -42,37 +31,6 @@ Tableau tableau_of(const std::vector<std::vector<double>>& a, const std::vector<
   return tableau;
 }
 
-struct SweepPointers {
-  Pointer tau, control, initial_state, final_time, parameters, data, multipliers, penalties, objective_cotangent,
-      state_cotangent, objective, lagrangian, terminal, state, costate, control_derivative, initial_state_derivative,
-      parameter_derivative, final_time_derivative;
-};
-
-template <class T>
-bool run(Sweeper& sweeper, int steps, double t0, long batch, long control_stride, long data_stride,
-         const SweepPointers& p, int threads) {
-  SweepJob<T> job;
-  job.steps = steps;
-  job.t0 = t0;
-  job.tau = at<double>(p.tau);
-  job.control = at<T>(p.control), job.control_stride = control_stride;
-  job.initial_state = at<T>(p.initial_state), job.final_time = at<T>(p.final_time);
-  job.parameters = at<T>(p.parameters), job.data = at<T>(p.data), job.data_stride = data_stride;
-  job.multipliers = at<T>(p.multipliers), job.penalties = at<T>(p.penalties);
-  job.objective_cotangent = at<T>(p.objective_cotangent), job.state_cotangent = at<T>(p.state_cotangent);
-  job.objective = at<T>(p.objective), job.lagrangian = at<T>(p.lagrangian), job.terminal = at<T>(p.terminal);
-  job.state = at<T>(p.state), job.costate = at<T>(p.costate);
-  job.control_derivative = at<T>(p.control_derivative);
-  job.initial_state_derivative = at<T>(p.initial_state_derivative);
-  job.parameter_derivative = at<T>(p.parameter_derivative);
-  job.final_time_derivative = at<T>(p.final_time_derivative);
-  return sweeper.run<T>(job, batch, threads, ctrl_c);
-}
-
-void throw_if_stopped(bool completed) {
-  if (!completed) throw py::error_already_set();
-}
-
 class BoundSweeper {
  public:
   BoundSweeper(const ModelCode& model, const std::vector<std::vector<double>>& a, const std::vector<double>& b,
@@ -83,19 +41,8 @@ class BoundSweeper {
                  {linear_control, linear_data, backward, keep_state, extended, uniform}) {}
 
   void run(bool single, int steps, long batch, long control_stride, long data_stride, int threads,
-           const std::array<Pointer, 19>& address) {
-    if (steps < 1 || batch < 1) throw py::value_error("a sweep needs at least one step and one problem");
-    const SweepPointers p{address[0],  address[1],  address[2],  address[3],  address[4],  address[5],  address[6],
-                          address[7],  address[8],  address[9],  address[10], address[11], address[12], address[13],
-                          address[14], address[15], address[16], address[17], address[18]};
-    bool completed;
-    {
-      const py::gil_scoped_release release;
-      completed = single
-                      ? pontryagin::run<float>(sweeper_, steps, t0_, batch, control_stride, data_stride, p, threads)
-                      : pontryagin::run<double>(sweeper_, steps, t0_, batch, control_stride, data_stride, p, threads);
-    }
-    throw_if_stopped(completed);
+           const SweepAddresses& address) {
+    run_with(sweeper_, single, steps, t0_, batch, control_stride, data_stride, threads, address);
   }
 
   std::string listing() const {

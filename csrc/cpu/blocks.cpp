@@ -7,6 +7,7 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 namespace pontryagin {
 
@@ -36,14 +37,7 @@ Block Chunks::block(long index) const {
   return {first, count, count == 1 ? 0 : 1};
 }
 
-std::vector<Block> Chunks::blocks(int chunk) const {
-  std::vector<Block> out;
-  for (long i = blocks_ * chunk / count_; i < blocks_ * (chunk + 1) / count_; ++i) out.push_back(block(i));
-  return out;
-}
-
-bool for_each_chunk(const Chunks& chunks, double work, int threads, Interrupted interrupted,
-                    const std::function<void(int)>& body) {
+bool for_each_chunk(const Chunks& chunks, double work, int threads, Interrupted interrupted, ChunkBody body) {
   std::atomic<int> next{0};
   std::atomic<bool> stop{false};
   std::exception_ptr failure;

@@ -1,44 +1,13 @@
 #include "cpu/sweeper.hpp"
 
 #include <algorithm>
-#include <cstdlib>
-#include <new>
 #include <stdexcept>
 #include <type_traits>
 
-#include "cpu/blocks.hpp"
+#include "cpu/batch.hpp"
 #include "cpu/link.hpp"
 
 namespace pontryagin {
-
-void Workspace::Free::operator()(void* pointer) const { std::free(pointer); }
-
-void* Workspace::reserve(std::size_t bytes) {
-  constexpr std::size_t line = 64;
-  if (bytes > bytes_) {
-    memory_.reset();
-    bytes_ = 0;
-    const std::size_t rounded = (bytes + line - 1) / line * line;
-    void* memory = std::aligned_alloc(line, rounded);
-    if (memory == nullptr) throw std::bad_alloc();
-    memory_.reset(memory);
-    bytes_ = rounded;
-  }
-  return memory_.get();
-}
-
-std::unique_ptr<Workspace> WorkspacePool::take() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (idle_.empty()) return std::make_unique<Workspace>();
-  std::unique_ptr<Workspace> out = std::move(idle_.back());
-  idle_.pop_back();
-  return out;
-}
-
-void WorkspacePool::give(std::unique_ptr<Workspace> workspace) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  idle_.push_back(std::move(workspace));
-}
 
 namespace {
 
@@ -101,33 +70,18 @@ const LinkedSweep& Sweeper::linked_for(int choice) {
 template <class T>
 bool Sweeper::run(const SweepJob<T>& job, long batch, int threads, Interrupted interrupted) {
   const ModelSizes& s = programs_.sizes;
-  const long nodes = job.steps + (programs_.request.linear_control ? 1 : 0);
-  const bool sum_control = job.control_derivative != nullptr && job.control_stride == 0;
-  const long partial_size = sum_control ? nodes * s.m : 0;
-  const Chunks chunks(batch, widths<T>());
-  std::vector<T> partials(static_cast<std::size_t>(partial_size * chunks.count()), T(0));
+  const long control_size = (job.steps + (programs_.request.linear_control ? 1L : 0L)) * s.m;
   const double scalars_per_step = static_cast<double>(programs_.record.count) + 8.0;
   const double work = static_cast<double>(batch) * job.steps * scalars_per_step;
-  const bool completed = for_each_chunk(chunks, work, threads, interrupted, [&](int chunk) {
-    SweepJob<T> part = job;
-    if (sum_control) part.control_derivative = partials.data() + partial_size * chunk;
-    std::unique_ptr<Workspace> workspace = workspaces_.take();
-    for (const Block& block : chunks.blocks(chunk)) {
-      const LaneKernel<T>& kernel = lane_kernel<T>(block.choice);
-      const LinkedSweep& linked = linked_for<T>(block.choice);
-      const std::size_t slots = block_slots(kernel.lanes, linked.fixed_count, linked.record_count, job.steps + 1L);
-      void* memory = workspace->reserve(slots * sizeof(T) * static_cast<std::size_t>(kernel.lanes));
-      kernel.sweep(part, linked, block.first, block.count, memory);
-    }
-    workspaces_.give(std::move(workspace));
-  });
-  if (sum_control) {
-    std::fill(job.control_derivative, job.control_derivative + partial_size, T(0));
-    for (int chunk = 0; chunk < chunks.count(); ++chunk)
-      for (long i = 0; i < partial_size; ++i)
-        job.control_derivative[i] += partials[static_cast<std::size_t>(partial_size * chunk + i)];
-  }
-  return completed;
+  return run_batch(job, batch, control_size, widths<T>(), work, threads, interrupted, workspaces_,
+                   [&](const SweepJob<T>& part, const Block& block, Workspace& workspace) {
+                     const LaneKernel<T>& kernel = lane_kernel<T>(block.choice);
+                     const LinkedSweep& linked = linked_for<T>(block.choice);
+                     const std::size_t slots =
+                         block_slots(kernel.lanes, linked.fixed_count, linked.record_count, job.steps + 1L);
+                     void* memory = workspace.reserve(slots * sizeof(T) * static_cast<std::size_t>(kernel.lanes));
+                     kernel.sweep(part, linked, block.first, block.count, memory);
+                   });
 }
 
 PointEvaluator::PointEvaluator(const ModelCode& code) : programs_(make_point_programs(code)) {}
@@ -157,9 +111,10 @@ template <class T>
 bool PointEvaluator::run(const PointJob<T>& job, long count, int threads, Interrupted interrupted) {
   const Chunks chunks(count, widths<T>());
   const double work = static_cast<double>(count) * (programs_.record_count + 8.0);
-  return for_each_chunk(chunks, work, threads, interrupted, [&](int chunk) {
+  const auto body = [&](int chunk) {
     std::unique_ptr<Workspace> workspace = workspaces_.take();
-    for (const Block& block : chunks.blocks(chunk)) {
+    for (long i = chunks.first(chunk); i < chunks.first(chunk + 1); ++i) {
+      const Block block = chunks.block(i);
       const LaneKernel<T>& kernel = lane_kernel<T>(block.choice);
       const LinkedPoints& linked = linked_for<T>(block.choice);
       const std::size_t slots = block_slots(kernel.lanes, linked.fixed_count, linked.record_count, 1);
@@ -167,7 +122,8 @@ bool PointEvaluator::run(const PointJob<T>& job, long count, int threads, Interr
       kernel.points(job, linked, block.first, block.count, memory);
     }
     workspaces_.give(std::move(workspace));
-  });
+  };
+  return for_each_chunk(chunks, work, threads, interrupted, body);
 }
 
 template bool Sweeper::run(const SweepJob<double>&, long, int, Interrupted);

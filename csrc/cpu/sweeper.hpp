@@ -1,40 +1,15 @@
 // A problem's sweep on the CPU: programs recorded and linked once, then run over batches by threads.
 #pragma once
 
-#include <memory>
 #include <mutex>
 #include <vector>
 
+#include "cpu/blocks.hpp"
 #include "cpu/kernels.hpp"
+#include "cpu/workspace.hpp"
 #include "recorder/sweep_programs.hpp"
 
 namespace pontryagin {
-
-// Memory of one block, aligned for vectors, kept between calls so that a sweep allocates nothing.
-class Workspace {
- public:
-  void* reserve(std::size_t bytes);
-
- private:
-  struct Free {
-    void operator()(void* pointer) const;
-  };
-  std::unique_ptr<void, Free> memory_;
-  std::size_t bytes_ = 0;
-};
-
-class WorkspacePool {
- public:
-  std::unique_ptr<Workspace> take();
-  void give(std::unique_ptr<Workspace> workspace);
-
- private:
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Workspace>> idle_;
-};
-
-// Called now and then from the calling thread; true asks the sweep to stop.
-using Interrupted = bool (*)();
 
 class Sweeper {
  public:

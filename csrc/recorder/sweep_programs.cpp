@@ -86,7 +86,8 @@ class Builder {
     in.linear_data = out_.request.linear_data;
     in.u_next = in.linear_control ? inputs(Bank::next, r.u, s.m) : in.u;
     in.d_next = in.linear_data ? inputs(Bank::next, r.d, s.nd) : in.d;
-    in.theta = inputs(Bank::fixed, out_.fixed.theta, s.q);
+    theta_ = inputs(Bank::fixed, out_.fixed.theta, s.q);
+    in.theta = &theta_;
     return in;
   }
 
@@ -287,6 +288,7 @@ class Builder {
 
   Tape tape_;
   GraphModel model_;
+  Symbols theta_;
   const Tableau& tableau_;
   double t0_;
   SweepPrograms out_;

@@ -6,8 +6,8 @@ and runs the recorded programs over blocks of SIMD lanes. This file turns tensor
 
 from __future__ import annotations
 
-from collections.abc import Set
-from typing import Any
+from collections.abc import Sequence, Set
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,21 @@ from pontryagin.tableau import Tableau, tableau_named
 from pontryagin.time_grid import TimeGrid
 
 EXTENDED_OUTPUTS = frozenset({"parameter_derivative", "final_time_derivative"})
+
+
+class SweepRunner(Protocol):
+    """What sweeps a batch over addresses: recorded programs, or a compiled library."""
+
+    def run(
+        self,
+        single: bool,
+        steps: int,
+        batch: int,
+        control_stride: int,
+        data_stride: int,
+        threads: int,
+        addresses: Sequence[int],
+    ) -> None: ...
 
 
 class CompiledModel:
@@ -44,6 +59,7 @@ class CompiledModel:
         )
         self.points = _core.PointEvaluator(self.core)
         self.sweepers: dict[tuple[Any, ...], _core.Sweeper] = {}
+        self.natives: dict[tuple[Any, ...], _core.NativeSweeper | None] = {}  # None: the compiler failed
 
     @classmethod
     def of(cls, problem: Problem) -> CompiledModel:
@@ -80,6 +96,7 @@ class CompiledSweep:
         threads: int = 1,
     ) -> None:
         self.model = CompiledModel.of(problem)
+        self.title = problem.name or "a problem without a name"
         self.dtype = dtype
         self.device = torch.device("cpu")
         self.reason = ""
@@ -103,7 +120,7 @@ class CompiledSweep:
         """The nn.Parameters found in the functions; their entries follow the declared parameters in theta."""
         return tuple(self.model.equations.implicit.parameters)
 
-    def _sweeper(self, backward: bool, keep_state: bool, extended: bool) -> _core.Sweeper:
+    def _sweeper(self, backward: bool, keep_state: bool, extended: bool) -> SweepRunner:
         t = self._tableau
         key = (t, self._t0, self._linear_control, self._linear_data, backward, keep_state, extended, self._uniform)
         kept = self.model.sweepers.get(key)

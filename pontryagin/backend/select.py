@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from pontryagin.backend.compiled import CompiledSweep
+from pontryagin.backend.native import AutoSweep, NativeSweep
 from pontryagin.backend.torch_sweep import TorchSweep
 from pontryagin.errors import BackendError, CaptureError, NotYetSupported, ProblemError, unknown_name
 from pontryagin.problem import Problem
@@ -33,11 +34,11 @@ def make_backend(
 ) -> TorchSweep | CompiledSweep:
     """A sweep backend for the problem on this grid; its `reason` is a sentence that says why it was chosen.
 
-    "auto" is the interpreter for tensors on the CPU when the functions can be captured as formulas, and torch
-    otherwise. `threads` is None for torch's own number. The same request returns the same object.
+    "auto" is a compiled tier for tensors on the CPU when the functions can be captured as formulas (the interpreter at
+    once, generated C++ where it is in the cache or pays), and torch otherwise. `threads` is None for torch's own number. The same request returns the same object.
 
-    Raises ProblemError for an unknown name or type, CaptureError when "interpreter" was asked for and the functions
-    cannot be captured, BackendError when the backend cannot run on this device, and NotYetSupported.
+    Raises ProblemError for an unknown name or type, CaptureError when "interpreter" or "native" was asked for and the
+    functions cannot be captured, BackendError when the backend cannot run here, and NotYetSupported.
     """
     if not isinstance(backend, str) or backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
@@ -74,33 +75,30 @@ def _make(
             problem, grid, control_kind=control_kind, scheme=tableau, dtype=dtype, device=device, reason=reason
         )
 
-    def on_interpreter(reason: str) -> CompiledSweep:
+    def on_cpu(tier: type[CompiledSweep], reason: str) -> CompiledSweep:
         scheme: Any = tableau
-        sweep = CompiledSweep(problem, grid, control_kind=control_kind, scheme=scheme, dtype=dtype, threads=threads)
+        sweep = tier(problem, grid, control_kind=control_kind, scheme=scheme, dtype=dtype, threads=threads)
         sweep.reason = reason
         return sweep
 
     match backend:
-        case "native":
-            raise NotYetSupported(
-                'backend "native" (generated C++ built by the system\'s compiler) is not part of this version; '
-                'use "interpreter", or "auto"'
-            )
         case "cuda":
             raise NotYetSupported(
                 'backend "cuda" (fused kernels) is not part of this version; use "torch", which takes CUDA tensors'
             )
         case "torch":
             return on_torch("torch was asked for.")
-        case "interpreter":
+        case "interpreter" | "native":
             if device.type != "cpu":
                 raise BackendError(
-                    f'backend "interpreter" runs on the CPU and the tensors are on {device}; move them, or use "torch"'
+                    f'backend "{backend}" runs on the CPU and the tensors are on {device}; move them, or use "torch"'
                 )
-            return on_interpreter("The interpreter was asked for.")
+            if backend == "native":
+                return on_cpu(NativeSweep, "Compiled C++ was asked for.")
+            return on_cpu(CompiledSweep, "The interpreter was asked for.")
     if device.type != "cpu":
         return on_torch(f"The tensors are on {device}, where only torch runs so far.")
     try:
-        return on_interpreter("The functions are captured as formulas and the tensors are on the CPU.")
+        return on_cpu(AutoSweep, "The functions are captured as formulas and the tensors are on the CPU.")
     except CaptureError as refusal:
         return on_torch(f"The functions cannot be captured as formulas: {refusal}")

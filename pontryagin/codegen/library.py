@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pontryagin.codegen.printer import literal
+from pontryagin.tableau import Tableau
 
 
 @dataclass(frozen=True)
@@ -19,21 +20,11 @@ class SweepRequest:
     extended: bool  # derivatives in theta and t1, cotangents
 
 
-@dataclass(frozen=True)
-class Scheme:
-    """A Runge-Kutta tableau as plain numbers."""
-
-    name: str
-    a: tuple[tuple[float, ...], ...]
-    b: tuple[float, ...]
-    c: tuple[float, ...]
-
-
-def library_text(model: str, request: SweepRequest, scheme: Scheme, *, unrolled: bool) -> str:
+def library_text(model: str, request: SweepRequest, tableau: Tableau, *, unrolled: bool) -> str:
     """A C++ file that compiles to a library with the function `pontryagin_table`."""
-    stages = len(scheme.b)
-    rows = ", ".join("{" + ", ".join(literal(v) for v in row) + "}" for row in scheme.a)
-    weights, nodes = (", ".join(literal(v) for v in values) for values in (scheme.b, scheme.c))
+    stages = len(tableau.b)
+    rows = ", ".join("{" + ", ".join(literal(v) for v in row) + "}" for row in tableau.a)
+    weights, nodes = (", ".join(literal(v) for v in values) for values in (tableau.b, tableau.c))
     kind = f"UnrolledTableau<{stages}>" if unrolled else "Tableau"
     flags = "\n".join(
         f"  static constexpr bool {name} = {str(getattr(request, name)).lower()};"
@@ -52,7 +43,7 @@ namespace {{
 {model}
 struct Request {{
   using Scalar = {"float" if request.single else "double"};
-  // {scheme.name}: a, b, c
+  // {tableau.name}: a, b, c
   static constexpr {kind} tableau{{Tableau{{{stages}, {{{rows}}}, {{{weights}}}, {{{nodes}}}}}}};
 {flags}
 }};

@@ -108,6 +108,11 @@ def _omega(outputs: Sequence[Node]) -> dict[Node, str]:
     return {node: "omega_0" if node.index == 0 else f"omega[{node.index - 1}]" for node in found}
 
 
+def _plain(title: str) -> str:
+    """A name that cannot end a comment."""
+    return "".join(c if c.isalnum() or c in " _-.,()" else " " for c in title)
+
+
 def _enters(entering: Sequence[bool]) -> str:
     flags = ", ".join(str(e).lower() for e in entering)
     return f"""
@@ -135,7 +140,7 @@ def _head(title: str, sizes: Mapping[str, int], dynamics: Sequence[Node], cut: i
               "Constraints": sizes["r"], "Cut": cut}  # fmt: skip
     return "\n".join(
         [
-            f"// {title}: {n} states, {sizes['m']} controls, {sizes['q']} parameters, {sizes['nd']} data,",
+            f"// {_plain(title)}: {n} states, {sizes['m']} controls, {sizes['q']} parameters, {sizes['nd']} data,",
             f"// {sizes['r']} terminal constraints ({sizes['equalities']} of them equalities); {cut} values kept a stage",
             *(["//", *formulas] if formulas else []),
             "template <class Number>",

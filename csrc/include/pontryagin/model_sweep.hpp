@@ -192,7 +192,7 @@ class ModelSweep {
     in.t = fma(span_, Real(static_cast<T>(job_.tau[k])), in.t0);
     if constexpr (Request::uniform) in.h = h_;
     else in.h = span_ * Real(static_cast<T>(job_.tau[k + 1] - job_.tau[k]));
-    in.theta = theta_;
+    in.theta = &theta_;
     in.linear_control = Request::linear_control;
     in.linear_data = Request::linear_data;
     get(control_ + row(k, m), in.u, model.m());

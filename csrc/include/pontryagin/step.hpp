@@ -35,7 +35,7 @@ struct StepInput {
   typename Model::Real t0, t, h;
   typename Model::State x;
   typename Model::Control u, u_next;
-  typename Model::Parameters theta;
+  const typename Model::Parameters* theta = nullptr;
   typename Model::Data d, d_next;
   bool linear_control = false, linear_data = false;
 };
@@ -92,7 +92,7 @@ PMP_INLINE void step_forward(const Model& model, const Method& tableau, const St
       each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { X[r] = fma(ha, stages[j].f[r], X[r]); });
     });
     stage_inputs(model, tableau.c[i], in, stage);
-    model.dynamics(stage.t, X, stage.u, in.theta, stage.d, stage.f, stage.L, stage.cut);
+    model.dynamics(stage.t, X, stage.u, *in.theta, stage.d, stage.f, stage.L, stage.cut);
     keep(i);
   });
   x_next = in.x;
@@ -138,7 +138,7 @@ PMP_INLINE void step_backward(const Model& model, const Method& tableau, const S
     });
     const Real w = omega * hb;
     Gradient<Model> gradient;
-    model.pullback(stage.cut, stage.t, stage.u, in.theta, stage.d, w, m, gradient);
+    model.pullback(stage.cut, stage.t, stage.u, *in.theta, stage.d, w, m, gradient);
     g[i] = gradient.x;
     const double c = in.linear_control ? tableau.c[i] : 0.0;
     each(model.m(), [&](auto j) PMP_INLINE_LAMBDA {

@@ -1,0 +1,160 @@
+"""Sweeps by generated C++: the formulas of a problem as text, compiled once by the system's compiler, kept on disk.
+
+What a library is compiled for (scalar type, scheme, kind of control, which derivatives) is part of its text, so that
+each is small and compiles fast; a problem has one for each request that was made of it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import warnings
+from typing import Any
+
+from pontryagin import _core
+from pontryagin.backend.cache import is_cached, library_for
+from pontryagin.backend.compiled import CompiledModel, CompiledSweep, SweepRunner
+from pontryagin.backend.toolchain import CompileError, find_compiler
+from pontryagin.codegen.library import SweepRequest, library_text
+from pontryagin.codegen.model import LARGEST_INLINE, model_text
+from pontryagin.errors import BackendError
+from pontryagin.graph import operation_count
+from pontryagin.tableau import Tableau
+
+#: Straight-line code with more operations than this takes compilers minutes; the interpreter has no such limit.
+LARGEST = 20_000
+
+#: Estimated seconds in the interpreter, on one request, after which "auto" compiles: about twice what that takes.
+PATIENCE = 4.0
+
+#: Nanoseconds that the interpreter takes for an instruction: of one problem alone, and of a block of 32.
+ONE, BLOCK, BLOCK_LANES = 1.2, 4.2, 32
+
+
+def operations(model: CompiledModel) -> int:
+    """Scalar operations of one stage, forward and backward."""
+    return operation_count([*model.equations.dynamics, *model.equations.pullback])
+
+
+def text_of(model: CompiledModel, title: str, tableau: Tableau, request: SweepRequest) -> str:
+    """The C++ text of a library."""
+    e = model.equations
+    constraints = e.equality_count + e.inequality_count
+    formulas = model_text(
+        title=title,
+        sizes={"n": e.state_dim, "m": e.control_dim, "q": e.parameter_dim, "nd": e.data_dim,
+               "equalities": e.equality_count, "r": constraints},
+        dynamics=e.dynamics,
+        terminal=e.terminal,
+        pullback=e.pullback if request.backward else (),
+        terminal_pullback=e.terminal_pullback,
+        extended=request.extended,
+    )  # fmt: skip
+    return library_text(formulas, request, tableau, unrolled=operations(model) <= LARGEST_INLINE)
+
+
+class NativeSweep(CompiledSweep):
+    """Sweeps of one problem on one grid by compiled C++. A SweepBackend.
+
+    Raises CaptureError when a function of the problem cannot become a graph, and BackendError when there is no
+    compiler, or the formulas are too long for one. Where the compiler fails, a warning shows its lines and the
+    interpreter sweeps.
+    """
+
+    name = "native"
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        count = operations(self.model)
+        if count > LARGEST:
+            raise BackendError(
+                f"the formulas of a stage hold {count} operations, and compilers take minutes over more than {LARGEST}; "
+                'use backend="interpreter"'
+            )
+        find_compiler()
+
+    def text(self, backward: bool = True, extended: bool = False) -> str:
+        """The C++ text for this grid, scheme and type."""
+        return text_of(self.model, self.title, self._tableau, self._request(backward, extended))
+
+    def _request(self, backward: bool, extended: bool) -> SweepRequest:
+        return SweepRequest(
+            single=self._single,
+            linear_control=self._linear_control,
+            linear_data=self._linear_data,
+            uniform=self._uniform,
+            backward=backward,
+            extended=extended,
+        )
+
+    def _sweeper(self, backward: bool, keep_state: bool, extended: bool) -> SweepRunner:
+        kept = self.model.natives
+        key = (self._tableau, self._t0, self._request(backward, extended))
+        if key not in kept:
+            try:
+                kept[key] = self._compiled(backward, extended)
+            except CompileError as error:
+                warnings.warn(f"The interpreter sweeps, because {error}", stacklevel=2)
+                kept[key] = None
+        native = kept[key]
+        if native is not None:
+            self.name = "native"
+            return native
+        self.name = "interpreter"
+        return super()._sweeper(backward, keep_state, extended)
+
+    def _compiled(self, backward: bool, extended: bool) -> _core.NativeSweeper:
+        library = library_for(self.text(backward, extended))
+        table = library.handle.pontryagin_table
+        table.restype = ctypes.c_void_p
+        return _core.NativeSweeper(table(), t0=self._t0)
+
+
+class AutoSweep(NativeSweep):
+    """The interpreter at once; compiled C++ where it lies in the cache, or where so much was swept that it pays.
+
+    How much was swept is counted in work, not in seconds, so that the same calls give the same bits.
+    """
+
+    name = "interpreter"
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        CompiledSweep.__init__(self, *arguments, **keywords)
+        self._decided: dict[tuple[bool, bool], bool] = {}
+        self._spent: dict[tuple[bool, bool], float] = {}
+        self._batch = 1
+
+    def evaluate(self, arguments: Any, outputs: Any) -> Any:
+        self._batch = arguments.batch
+        return super().evaluate(arguments, outputs)
+
+    def _sweeper(self, backward: bool, keep_state: bool, extended: bool) -> SweepRunner:
+        key = backward, extended
+        if key not in self._decided:
+            self._decided[key] = self._possible() and is_cached(self.text(*key))
+            if self._decided[key]:
+                self.reason = "Compiled code for it is in the cache."
+        if self._decided[key]:
+            return super()._sweeper(backward, keep_state, extended)
+        runner = CompiledSweep._sweeper(self, backward, keep_state, extended)
+        self.name = "interpreter"
+        self._count(key, runner)
+        return runner
+
+    def _count(self, key: tuple[bool, bool], runner: Any) -> None:
+        counts = runner.counts()
+        blocks = -(-self._batch // BLOCK_LANES)
+        nanoseconds = ONE if self._batch == 1 else BLOCK * blocks
+        work = self._steps * (counts["forward"] + counts["backward"]) * nanoseconds
+        self._spent[key] = self._spent.get(key, 0.0) + 1e-9 * work / max(1, min(self.threads, blocks))
+        if self._spent[key] > PATIENCE and self._possible():
+            self._decided[key] = True
+            self.reason = "So much was swept that compiling pays."
+
+    def _possible(self) -> bool:
+        if operations(self.model) > LARGEST:
+            return False
+        try:
+            find_compiler()
+        except BackendError:
+            return False
+        return True
