@@ -17,26 +17,30 @@ struct Size {
   PMP_HD constexpr operator int() const { return n; }
 };
 
+// 0 .. n-1 as a list of numbers that can be expanded.
+template <int... i>
+struct Indices {};
+template <int n, int... i>
+struct UpTo : UpTo<n - 1, n - 1, i...> {};
+template <int... i>
+struct UpTo<0, i...> {
+  using type = Indices<i...>;
+};
+
 namespace unrolled {
-template <int i, int end, class F>
-PMP_INLINE void up(F& f) {
-  if constexpr (i < end) {
-    f(Size<i>());
-    up<i + 1, end>(f);
-  }
+template <int first, class F, int... i>
+PMP_INLINE void up(F& f, Indices<i...>) {
+  (f(Size<first + i>()), ...);
 }
-template <int i, class F>
-PMP_INLINE void down(F& f) {
-  if constexpr (i > 0) {
-    f(Size<i - 1>());
-    down<i - 1>(f);
-  }
+template <int last, class F, int... i>
+PMP_INLINE void down(F& f, Indices<i...>) {
+  (f(Size<last - i>()), ...);
 }
 }  // namespace unrolled
 
 template <int n, class F>
 PMP_INLINE void each(Size<n>, F f) {
-  unrolled::up<0, n>(f);
+  unrolled::up<0>(f, typename UpTo<n>::type());
 }
 template <class F>
 PMP_INLINE void each(int n, F f) {
@@ -45,7 +49,7 @@ PMP_INLINE void each(int n, F f) {
 
 template <int n, class F>
 PMP_INLINE void each_reversed(Size<n>, F f) {
-  unrolled::down<n>(f);
+  unrolled::down<n - 1>(f, typename UpTo<n>::type());
 }
 template <class F>
 PMP_INLINE void each_reversed(int n, F f) {
@@ -54,7 +58,7 @@ PMP_INLINE void each_reversed(int n, F f) {
 
 template <int i, int n, class F>
 PMP_INLINE void each_after(Size<i>, Size<n>, F f) {
-  unrolled::up<i + 1, n>(f);
+  unrolled::up<i + 1>(f, typename UpTo<n - i - 1>::type());
 }
 template <class F>
 PMP_INLINE void each_after(int i, int n, F f) {

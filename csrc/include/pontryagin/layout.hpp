@@ -5,21 +5,13 @@
 // as many of the caller's consecutive scalars as a register holds.
 #pragma once
 
+#include "each.hpp"
 #include "macros.hpp"
 #include "native.hpp"
 
 namespace pontryagin {
 inline namespace PMP_ISA {
 namespace tile {
-
-template <int... i>
-struct Indices {};
-template <int n, int... i>
-struct UpTo : UpTo<n - 1, n - 1, i...> {};
-template <int... i>
-struct UpTo<0, i...> {
-  using type = Indices<i...>;
-};
 
 // Lane i of the result is lane indices[i] of a and b behind one another.
 template <class V, int... indices>

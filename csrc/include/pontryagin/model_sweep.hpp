@@ -70,9 +70,30 @@ class ModelSweep {
     if (Request::backward && starts_) put(x_, starts_);
   }
 
-  void forward(int first, int end, bool keep) {
-    if (keep) advance<true>(first, end);
-    else advance<false>(first, end);
+  // One function whether cuts are kept or not: where not, each step overwrites the cuts of the last.
+  PMP_NOINLINE void forward(int first, int end, bool keep) {
+    State x = x_;
+    Real cost = cost_;
+    T* tape = tape_;
+    for (int k = first; k < end; ++k) {
+      StepInput<Model> in = input(k);
+      in.x = x;
+      Stage<Model> stages[max_stages];
+      step_forward(model, tableau, in, stages, x, cost, [&](auto i) PMP_INLINE_LAMBDA {
+        if constexpr (Request::backward) {
+          T* at = tape + i * (cut_size * W);
+          put(stages[i].cut, at, Model::cut_count());
+          if constexpr (Request::extended) {
+            put(stages[i].f, at + Model::cut_size * W, model.n());
+            stages[i].L.store(at + (Model::cut_size + model.n()) * W);
+          }
+        }
+      });
+      if (keep) tape += step_size;
+      if (job_.state) put(x, state_ + row(k + 1, n));
+    }
+    x_ = x, cost_ = cost;
+    if (!keep && starts_) put(x, starts_ + row(end / segment_, n));
   }
 
   void finish() {
@@ -202,31 +223,6 @@ class ModelSweep {
     if constexpr (Request::linear_data) get(data_ + row(k + 1, nd), in.d_next, model.nd());
     else in.d_next = in.d;
     return in;
-  }
-
-  template <bool keep>
-  PMP_NOINLINE void advance(int first, int end) {
-    State x = x_;
-    Real cost = cost_;
-    for (int k = first; k < end; ++k) {
-      StepInput<Model> in = input(k);
-      in.x = x;
-      Stage<Model> stages[max_stages];
-      T* to = tape_ + (k - first) * step_size;
-      step_forward(model, tableau, in, stages, x, cost, [&](auto i) PMP_INLINE_LAMBDA {
-        if constexpr (keep) {
-          T* at = to + i * (cut_size * W);
-          put(stages[i].cut, at, Model::cut_count());
-          if constexpr (Request::extended) {
-            put(stages[i].f, at + Model::cut_size * W, model.n());
-            stages[i].L.store(at + (Model::cut_size + model.n()) * W);
-          }
-        }
-      });
-      if (job_.state) put(x, state_ + row(k + 1, n));
-    }
-    x_ = x, cost_ = cost;
-    if (!keep && starts_) put(x, starts_ + row(end / segment_, n));
   }
 
   // ---- between the caller's layout and the block's -----------------------------------------------------------------

@@ -17,6 +17,28 @@
 namespace pontryagin {
 inline namespace PMP_ISA {
 
+// A statement for each register i of a pack. Written out for one and two: a loop would be taken apart by the compiler
+// too, but late and at several times the cost.
+#define PMP_PARTS(statement)                                      \
+  do {                                                            \
+    if constexpr (count == 1) {                                   \
+      constexpr int i = 0;                                        \
+      statement;                                                  \
+    } else if constexpr (count == 2) {                            \
+      {                                                           \
+        constexpr int i = 0;                                      \
+        statement;                                                \
+      }                                                           \
+      {                                                           \
+        constexpr int i = 1;                                      \
+        statement;                                                \
+      }                                                           \
+    } else {                                                      \
+      PMP_UNROLL                                                  \
+      for (int i = 0; i < count; ++i) statement;                  \
+    }                                                             \
+  } while (0)
+
 // One condition per lane of `bytes` bytes.
 template <int bytes, int W>
 struct Mask {
@@ -27,8 +49,7 @@ struct Mask {
 #define PMP_MASK_BINARY(op)                                    \
   friend PMP_INLINE Mask operator op(Mask a, Mask b) {         \
     Mask r;                                                    \
-    PMP_UNROLL                                                 \
-    for (int i = 0; i < count; ++i) r.v[i] = a.v[i] op b.v[i]; \
+    PMP_PARTS(r.v[i] = a.v[i] op b.v[i]); \
     return r;                                                  \
   }
   PMP_MASK_BINARY(&)
@@ -37,8 +58,7 @@ struct Mask {
 
   friend PMP_INLINE Mask operator!(Mask a) {
     Mask r;
-    PMP_UNROLL
-    for (int i = 0; i < count; ++i) r.v[i] = a.v[i] == 0;
+    PMP_PARTS(r.v[i] = a.v[i] == 0);
     return r;
   }
 
@@ -65,27 +85,23 @@ struct Pack {
 
   Pack() = default;
   PMP_INLINE Pack(T s) {
-    PMP_UNROLL
-    for (int i = 0; i < count; ++i) v[i] = native::broadcast<Vector>(s);
+    PMP_PARTS(v[i] = native::broadcast<Vector>(s));
   }
 
   // p is aligned to sizeof(Vector).
   static PMP_INLINE Pack load(const T* p) {
     Pack r;
-    PMP_UNROLL
-    for (int i = 0; i < count; ++i) native::load(p + i * lanes, r.v[i]);
+    PMP_PARTS(native::load(p + i * lanes, r.v[i]));
     return r;
   }
   PMP_INLINE void store(T* p) const {
-    PMP_UNROLL
-    for (int i = 0; i < count; ++i) native::store(v[i], p + i * lanes);
+    PMP_PARTS(native::store(v[i], p + i * lanes));
   }
 
 #define PMP_BINARY(op)                                         \
   friend PMP_INLINE Pack operator op(Pack a, Pack b) {         \
     Pack r;                                                    \
-    PMP_UNROLL                                                 \
-    for (int i = 0; i < count; ++i) r.v[i] = a.v[i] op b.v[i]; \
+    PMP_PARTS(r.v[i] = a.v[i] op b.v[i]); \
     return r;                                                  \
   }
   PMP_BINARY(+)
@@ -100,8 +116,7 @@ struct Pack {
 #define PMP_COMPARE(op)                                        \
   friend PMP_INLINE Mask operator op(Pack a, Pack b) {         \
     Mask r;                                                    \
-    PMP_UNROLL                                                 \
-    for (int i = 0; i < count; ++i) r.v[i] = a.v[i] op b.v[i]; \
+    PMP_PARTS(r.v[i] = a.v[i] op b.v[i]); \
     return r;                                                  \
   }
   PMP_COMPARE(<)
@@ -115,8 +130,7 @@ struct Pack {
 #define PMP_UNARY(name, expression)                      \
   friend PMP_INLINE Pack name(Pack a) {                  \
     Pack r;                                              \
-    PMP_UNROLL                                           \
-    for (int i = 0; i < count; ++i) r.v[i] = expression; \
+    PMP_PARTS(r.v[i] = expression); \
     return r;                                            \
   }
   PMP_UNARY(operator-, -a.v[i])
@@ -131,8 +145,7 @@ struct Pack {
 #define PMP_TERNARY(name)                                                          \
   friend PMP_INLINE Pack name(Pack a, Pack b, Pack c) {                            \
     Pack r;                                                                        \
-    PMP_UNROLL                                                                     \
-    for (int i = 0; i < count; ++i) r.v[i] = native::name(a.v[i], b.v[i], c.v[i]); \
+    PMP_PARTS(r.v[i] = native::name(a.v[i], b.v[i], c.v[i])); \
     return r;                                                                      \
   }
   PMP_TERNARY(fma)   // a b + c
@@ -143,29 +156,25 @@ struct Pack {
   // Shifts of integer lanes.
   friend PMP_INLINE Pack operator<<(Pack a, int n) {
     Pack r;
-    PMP_UNROLL
-    for (int i = 0; i < count; ++i) r.v[i] = a.v[i] << n;
+    PMP_PARTS(r.v[i] = a.v[i] << n);
     return r;
   }
   friend PMP_INLINE Pack operator>>(Pack a, int n) {
     Pack r;
-    PMP_UNROLL
-    for (int i = 0; i < count; ++i) r.v[i] = a.v[i] >> n;
+    PMP_PARTS(r.v[i] = a.v[i] >> n);
     return r;
   }
 
   // The size of a with the sign of b.
   friend PMP_INLINE Pack copysign(Pack a, Pack b) {
     Pack r;
-    PMP_UNROLL
-    for (int i = 0; i < count; ++i) r.v[i] = native::copysign(a.v[i], b.v[i]);
+    PMP_PARTS(r.v[i] = native::copysign(a.v[i], b.v[i]));
     return r;
   }
 
   friend PMP_INLINE Pack select(Mask m, Pack a, Pack b) {
     Pack r;
-    PMP_UNROLL
-    for (int i = 0; i < count; ++i) r.v[i] = m.v[i] ? a.v[i] : b.v[i];
+    PMP_PARTS(r.v[i] = m.v[i] ? a.v[i] : b.v[i]);
     return r;
   }
 

@@ -83,6 +83,7 @@ PMP_INLINE void step_forward(const Model& model, const Method& tableau, const St
                              Keep keep) {
   using Real = typename Model::Real;
   typename Model::State X = in.x;
+  x_next = in.x;
   each(tableau.count(), [&](auto i) PMP_INLINE_LAMBDA {
     Stage<Model>& stage = stages[i];
     X = in.x;
@@ -94,13 +95,10 @@ PMP_INLINE void step_forward(const Model& model, const Method& tableau, const St
     stage_inputs(model, tableau.c[i], in, stage);
     model.dynamics(stage.t, X, stage.u, *in.theta, stage.d, stage.f, stage.L, stage.cut);
     keep(i);
-  });
-  x_next = in.x;
-  each(tableau.count(), [&](auto i) PMP_INLINE_LAMBDA {
     if (tableau.b[i] == 0.0) return;
     const Real hb = Real(tableau.b[i]) * in.h;
-    each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { x_next[r] = fma(hb, stages[i].f[r], x_next[r]); });
-    cost = fma(hb, stages[i].L, cost);
+    each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { x_next[r] = fma(hb, stage.f[r], x_next[r]); });
+    cost = fma(hb, stage.L, cost);
   });
 }
 
