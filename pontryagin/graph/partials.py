@@ -26,8 +26,19 @@ def partials(node: Node, needed: Sequence[bool]) -> Iterator[Partial]:
         return
     for i, rule in enumerate(_BINARY[node.op]):
         if needed[i]:
+            inverse = _inverse(node.args[i]) if node.op == "mul" else None
+            if inverse is not None:  # a quotient q = a r of r = 1/D: dq/dD = -q r, which needs no square of r
+                yield inverse.args[0], None, -(node * inverse)
+                continue
             mask, partial = rule(node.args[0], node.args[1], node)
             yield node.args[i], mask, partial
+
+
+def _inverse(node: Node) -> Node | None:
+    """The reciprocal that the node is a multiple of, if it is one."""
+    if node.op == "mul" and node.args[0].is_constant:
+        node = node.args[1]
+    return node if node.op == "reciprocal" else None
 
 
 def _op(name: str, *args: Node) -> Node:

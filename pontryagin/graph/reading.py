@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pontryagin.graph.nodes import Node
 from pontryagin.graph.order import schedule
-from pontryagin.graph.terms import Sum, Term, Terms, add_term, times
+from pontryagin.graph.terms import Monomial, Operation, Sum, Term, Terms, add_term, times
 
 #: A product that is used several times is expanded into its users as long as it has no more factors than this.
 _MOST_SHARED_FACTORS = 8
@@ -47,10 +47,15 @@ class _Reader:
         key = (node, scaled)
         if key not in self._closed:
             scale, monomial = self.terms.term(self.forms[node], scaled)
-            if self.uses[node] > 1 and len(monomial) > _MOST_SHARED_FACTORS:
+            if self.uses[node] > 1 and (len(monomial) > _MOST_SHARED_FACTORS or self._is_quotient(monomial)):
                 monomial = ((self.terms.product(monomial), 1),)
             self._closed[key] = scale, monomial
         return self._closed[key]
+
+    def _is_quotient(self, monomial: Monomial) -> bool:
+        """Whether the product has a reciprocal among its factors; its own derivative will need it as it is."""
+        atoms = (self.terms.atoms[atom] for atom, _ in monomial)
+        return len(monomial) > 1 and any(isinstance(a, Operation) and a.op == "reciprocal" for a in atoms)
 
     def summands(self, node: Node) -> Sum:
         """The terms of a summand; a sum that others use, too, stays closed. The caller may change the result."""

@@ -26,8 +26,15 @@ def factor(terms: Terms, needed: Iterable[int]) -> None:
         known = len(terms.atoms)
         for atom in waiting:
             if len(terms.sums[atom]) <= _LONGEST_FACTORED:
-                terms.sums[atom] = _with_common_sizes(terms, _factored(terms, terms.sums[atom]))
+                terms.sums[atom] = _factored(terms, terms.sums[atom])
         waiting = [atom for atom in range(known, len(terms.atoms)) if atom in terms.sums]
+
+
+def take_out_sizes(terms: Terms, needed: Iterable[int]) -> None:
+    """k a + k b = k (a + b) in all sums."""
+    for atom in needed:
+        if atom in terms.sums and len(terms.sums[atom]) <= _LONGEST_FACTORED:
+            terms.sums[atom] = _with_common_sizes(terms, terms.sums[atom])
 
 
 def _factored(terms: Terms, total: Sum) -> Sum:

@@ -8,14 +8,15 @@ they are differentiated and again afterwards.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
 from pontryagin.graph.nodes import Graph, Node
 from pontryagin.graph.order import schedule
 from pontryagin.graph.reading import terms_of
-from pontryagin.graph.sharing import factor, rescale, share_products, share_sums
-from pontryagin.graph.terms import Term, Terms, times
+from pontryagin.graph.sharing import factor, rescale, share_products, share_sums, take_out_sizes
+from pontryagin.graph.terms import Term, Terms, tidy, times
 from pontryagin.graph.writing import written
 
 _MOST_ROUNDS = 4
@@ -62,6 +63,7 @@ def _attempt(outputs: Sequence[Node], products_first: bool) -> list[Node]:
         results = _share_products(terms, results)
     factor(terms, terms.needed(results))
     share_sums({atom: terms.sums[atom] for atom in terms.needed(results) if atom in terms.sums}, terms.new_sum)
+    take_out_sizes(terms, terms.needed(results))
     rescale(terms, terms.needed(results), results)
     results = _with_constants_as_factors(graph, terms, results)
     results = _share_products(terms, results)
@@ -83,10 +85,10 @@ def _with_constants_as_factors(graph: Graph, terms: Terms, results: list[Term]) 
 
     def convert(term: Term) -> Term:
         coefficient, monomial = term
-        size = abs(coefficient)
+        size = abs(tidy(coefficient))
         if not monomial or size in (0.0, 1.0):
             return term
-        return coefficient / size, times(monomial, ((terms.leaf(graph.constant(size)), 1),))
+        return math.copysign(1.0, coefficient), times(monomial, ((terms.leaf(graph.constant(size)), 1),))
 
     terms.change(terms.needed(results), convert)
     return [convert(term) for term in results]
