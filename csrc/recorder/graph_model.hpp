@@ -62,7 +62,11 @@ class GraphModel {
   int nd() const { return code_.sizes.nd; }
   int r() const { return code_.sizes.r; }
   int equalities() const { return code_.sizes.equalities; }
-  bool enters(int) const { return true; }  // a recording drops zeros by itself
+  // A recording drops zeros, and joins what is the same at all stages, by itself.
+  bool enters(int) const { return true; }
+  bool cost_varies() const { return true; }
+  bool cost_has_control() const { return true; }
+  bool cost_has_data() const { return true; }
 
   void dynamics(Symbol t, const Symbols& x, const Symbols& u, const Symbols& theta, const Symbols& d, Symbols& f,
                 Symbol& L, Cut& cut) const;

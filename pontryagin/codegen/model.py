@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pontryagin.codegen.cut import choose_cut
 from pontryagin.codegen.printer import Body, formula
 from pontryagin.graph import Node, operation_count
+from pontryagin.graph.order import inputs
 
 #: Up to this many components a vector is taken apart into registers; larger ones are arrays with loops over them.
 LARGEST_UNROLLED = 32
@@ -39,17 +40,16 @@ def model_text(
     cut = choose_cut(_wanted(pullback, n + m, extended)) if pullback else []
     outlined = operation_count([*dynamics, *pullback]) > LARGEST_INLINE
     place = "PMP_NOINLINE" if outlined else "PMP_INLINE"
-    parts = [_head(title, sizes, dynamics, len(cut))]
+    parts = [_head(title, sizes, dynamics, len(cut)), _varying(dynamics[n])]
 
     targets = {f"f[{i}]": node for i, node in enumerate(dynamics[:n])} | {"L": dynamics[n]}
-    targets |= {f"cut[{i}]": node for i, node in enumerate(cut)}
     parts.append(
         _function(
             "x' = f and the running cost L, with the cut for the way back",
             f"{place} static void dynamics(Real t, const State& x, const Control& u, const Parameters& theta, "
-            "const Data& d, State& f, Real& L, Cut& cut)",
+            "const Data& d, State& f, Real& L, const Cut& cut)",
             "(void)t, (void)x, (void)u, (void)theta, (void)d, (void)cut;",
-            Body(targets, {}, outlined=outlined),
+            Body(targets, kept=cut, outlined=outlined),
         )
     )
     if pullback:
@@ -59,14 +59,13 @@ def model_text(
         targets |= {f"g.u[{i}]": node for i, node in enumerate(pullback[n : n + m])}
         if extended:
             targets |= {f"g.theta[{i}]": node for i, node in enumerate(pullback[n + m : -1])} | {"g.t": pullback[-1]}
-        given = {node: f"cut[{i}]" for i, node in enumerate(cut)}
         parts.append(
             _function(
                 "g = derivatives of w L + m.f" + (" in x, u, theta and t" if extended else " in x and u"),
                 f"template <class G>\n  {place} static void pullback(const Cut& cut, Real t, const Control& u, "
                 "const Parameters& theta, const Data& d, Real w, const State& m, G& g)",
                 "(void)cut, (void)t, (void)u, (void)theta, (void)d, (void)w, (void)m;",
-                Body(targets, given, outlined=outlined),
+                Body(targets, recalled=cut, outlined=outlined),
             )
         )
     targets = {"phi": terminal[0]} | {f"e[{i}]": node for i, node in enumerate(terminal[1:])}
@@ -76,7 +75,7 @@ def model_text(
             f"{place} static void terminal(Real t, const State& x, const Parameters& theta, Real& phi, "
             "Constraints& e, TerminalCut&)",
             "(void)t, (void)x, (void)theta, (void)e;",
-            Body(targets, {}, outlined=True),
+            Body(targets, outlined=True),
         )
     )
     if pullback:
@@ -90,7 +89,7 @@ def model_text(
                 f"template <class G>\n  {place} static void terminal_pullback(Real t, const State& x, "
                 "const Parameters& theta, Real omega_0, const Constraints& omega, G& g)",
                 "(void)t, (void)x, (void)theta, (void)omega_0, (void)omega;",
-                Body(targets, _omega(terminal_pullback), outlined=True),
+                Body(targets, given=_omega(terminal_pullback), outlined=True),
             )
         )
     return "\n".join([*parts, "};", ""])
@@ -102,8 +101,6 @@ def _wanted(pullback: Sequence[Node], first_order: int, extended: bool) -> Seque
 
 def _omega(outputs: Sequence[Node]) -> dict[Node, str]:
     """omega_0 weighs the cost and is a number of its own in C++; the others are counted from the first constraint."""
-    from pontryagin.graph.order import inputs
-
     found = [node for node in inputs(list(outputs)) if node.group == "omega"]
     return {node: "omega_0" if node.index == 0 else f"omega[{node.index - 1}]" for node in found}
 
@@ -111,6 +108,14 @@ def _omega(outputs: Sequence[Node]) -> dict[Node, str]:
 def _plain(title: str) -> str:
     """A name that cannot end a comment."""
     return "".join(c if c.isalnum() or c in " _-.,()" else " " for c in title)
+
+
+def _varying(running_cost: Node) -> str:
+    groups = {node.group for node in inputs([running_cost])}
+    return "\n".join(
+        f"  static constexpr bool {name}() {{ return {str(bool(groups & entering)).lower()}; }}"
+        for name, entering in (("cost_varies", {"t", "x"}), ("cost_has_control", {"u"}), ("cost_has_data", {"d"}))
+    )
 
 
 def _enters(entering: Sequence[bool]) -> str:
@@ -137,7 +142,7 @@ def _head(title: str, sizes: Mapping[str, int], dynamics: Sequence[Node], cut: i
         if (text := formula(node))
     ]
     arrays = {"State": n, "Control": sizes["m"], "Parameters": sizes["q"], "Data": sizes["nd"],
-              "Constraints": sizes["r"], "Cut": cut}  # fmt: skip
+              "Constraints": sizes["r"]}  # fmt: skip
     return "\n".join(
         [
             f"// {_plain(title)}: {n} states, {sizes['m']} controls, {sizes['q']} parameters, {sizes['nd']} data,",
@@ -147,10 +152,10 @@ def _head(title: str, sizes: Mapping[str, int], dynamics: Sequence[Node], cut: i
             "struct Model {",
             "  using Real = Number;",
             *(f"  using {name} = Array<Real, {size}>;" for name, size in arrays.items()),
+            "  using Cut = TapeRow<Real>;",
             "  struct TerminalCut {};",
             f"  static constexpr int cut_size = {cut};",
             *(_count(name, sizes[name]) for name in ("n", "m", "q", "nd", "r")),
-            _count("cut_count", cut),
             f"  static constexpr int equalities() {{ return {sizes['equalities']}; }}",
         ]
     )

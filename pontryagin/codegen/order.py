@@ -77,9 +77,14 @@ class _Order:
 
     def _product(self, factors: list[Node]) -> Node:
         factors.sort(key=self.key.__getitem__)
-        result = factors[0]
-        for factor in factors[1:]:
+        twice = factors[0].is_constant and abs(factors[0].value) == 2.0 and len(factors) > 1
+        result = factors[1 if twice else 0]
+        for factor in factors[2 if twice else 1 :]:
             result = self._make("mul", result, factor)
+        if twice:  # exact, and adders have less to do than multipliers
+            result = self._make("add", result, result)
+            if factors[0].value < 0.0:
+                result = self._make("neg", result)
         return result
 
     def _sum(self, terms: list[tuple[Node, bool]]) -> Node:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pontryagin.codegen.order import CALL, LATENCY, needed, reordered
 from pontryagin.graph import Node, schedule
@@ -18,42 +18,78 @@ INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 COMPARE = {"lt": "<", "le": "<=", "eq": "==", "ne": "!="}
 
 class Body:
-    """Statements that compute `outputs` (target -> node), given C++ names of nodes that are at hand."""
+    """Statements that compute `outputs` (target -> node).
 
-    def __init__(self, outputs: Mapping[str, Node], given: Mapping[Node, str], *, outlined: bool = False) -> None:
-        new = reordered(list(outputs.values()), given)
-        self.outputs = {target: new[node] for target, node in outputs.items()}
-        self.given = given
+    `given` are the C++ names of nodes that are at hand. Those in `recalled` are loaded from the cut, each just before
+    its first use; those in `kept` are stored to it as soon as they are known: few values wait in registers.
+    """
+
+    def __init__(
+        self,
+        outputs: Mapping[str, Node],
+        *,
+        given: Mapping[Node, str] | None = None,
+        recalled: Sequence[Node] = (),
+        kept: Sequence[Node] = (),
+        outlined: bool = False,
+    ) -> None:
         self.outlined = outlined  # elementary functions out of line
-        known = frozenset(given)
-        self.order = [node for node in needed(list(self.outputs.values()), known) if node.args and node not in known]
+        self.recalled = {node: i for i, node in enumerate(recalled)}
+        self.names: dict[Node, str] = dict(given or {})
+        known = frozenset((*self.names, *recalled))
+        new = reordered([*outputs.values(), *kept], known)
+        self.outputs = {target: new[node] for target, node in outputs.items()}
+        self.kept = {new[node]: i for i, node in enumerate(kept)}
+        ends = [*self.outputs.values(), *self.kept]
+        self.order = [node for node in needed(ends, known) if node.args and node not in known]
         self.uses = Counter(a for node in self.order for a in node.args)
-        self.uses.update(self.outputs.values())
+        self.uses.update(ends)
         self.fused = self._fuse()
         absorbed = {product for product, _ in self.fused.values()}
         self.order = [node for node in self.order if node not in absorbed]
         self.pairs = self._sines()
-        self.names: dict[Node, str] = dict(given)
         self.operations = 0
 
     def lines(self) -> Iterator[str]:
         """The statements, assignments to the targets last."""
+        for node in self.kept:
+            if not node.args:
+                yield f"cut.keep({self.kept[node]}, {self._name(node)});"
         for node in self.order:
             if node in self.names:
                 continue
-            name = f"v{len(self.names) - len(self.given) + 1}"
+            yield from self._recall(self._operands(node))
             self.operations += 1
+            name = f"v{self.operations}"
+            made = [node]
             if node in self.pairs:
-                sine, cosine = self.pairs[node]
-                self.names[sine], self.names[cosine] = f"sin_{name}", f"cos_{name}"
-                yield f"Real {self.names[sine]}, {self.names[cosine]};"
+                made = list(self.pairs[node])
+                self.names.update(zip(made, (f"sin_{name}", f"cos_{name}"), strict=True))
+                yield f"Real sin_{name}, cos_{name};"
                 call = "calls::sincos_into" if self.outlined else "sincos"
-                yield f"{call}({self._name(node.args[0])}, {self.names[sine]}, {self.names[cosine]});"
+                yield f"{call}({self._name(node.args[0])}, sin_{name}, cos_{name});"
             else:
+                expression = self._expression(node)
                 self.names[node] = name
-                yield f"const Real {name} = {self._expression(node)};"
+                yield f"const Real {name} = {expression};"
+            for value in made:
+                if value in self.kept:
+                    yield f"cut.keep({self.kept[value]}, {self.names[value]});"
+        yield from self._recall(self.outputs.values())
         for target, node in self.outputs.items():
             yield f"{target} = {self._name(node)};"
+
+    def _operands(self, node: Node) -> Sequence[Node]:
+        if node not in self.fused:
+            return node.args
+        product, other = self.fused[node]
+        return (*product.args, other)
+
+    def _recall(self, nodes: Iterable[Node]) -> Iterator[str]:
+        for node in nodes:
+            if node in self.recalled and node not in self.names:
+                self.names[node] = f"k{self.recalled[node]}"
+                yield f"const Real {self.names[node]} = cut.kept({self.recalled[node]});"
 
     def _fuse(self) -> dict[Node, tuple[Node, Node]]:
         """Sum -> (product, other summand): of two products the one that is ready later, so that nothing waits twice."""

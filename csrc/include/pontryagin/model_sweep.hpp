@@ -27,6 +27,14 @@ inline namespace PMP_ISA {
 // A tape of this many bytes stays in the second-level cache, where storing cuts beats making them again.
 constexpr long tape_bytes = 640 * 1024;
 
+// Where a stage keeps its cut: values go there as soon as they are known and are read just before they are used.
+template <class Real>
+struct TapeRow {
+  typename Real::Scalar* at;
+  PMP_INLINE void keep(int i, Real value) const { value.store(at + i * Real::width); }
+  PMP_INLINE Real kept(int i) const { return Real::load(at + i * Real::width); }
+};
+
 template <template <class> class ModelOf, class Request, int W>
 class ModelSweep {
  public:
@@ -79,14 +87,12 @@ class ModelSweep {
       StepInput<Model> in = input(k);
       in.x = x;
       Stage<Model> stages[max_stages];
+      set_rows(stages, tape);
       step_forward(model, tableau, in, stages, x, cost, [&](auto i) PMP_INLINE_LAMBDA {
-        if constexpr (Request::backward) {
-          T* at = tape + i * (cut_size * W);
-          put(stages[i].cut, at, Model::cut_count());
-          if constexpr (Request::extended) {
-            put(stages[i].f, at + Model::cut_size * W, model.n());
-            stages[i].L.store(at + (Model::cut_size + model.n()) * W);
-          }
+        if constexpr (Request::backward && Request::extended) {
+          T* at = stages[i].cut.at + Model::cut_size * W;
+          put(stages[i].f, at, model.n());
+          stages[i].L.store(at + n * W);
         }
       });
       if (keep) tape += step_size;
@@ -124,14 +130,13 @@ class ModelSweep {
     for (int k = end; k-- > first;) {
       const StepInput<Model> in = input(k);
       Stage<Model> stages[max_stages];
-      const T* from = tape_ + (k - first) * step_size;
+      set_rows(stages, tape_ + (k - first) * step_size);
       const auto recall = [&](auto i) PMP_INLINE_LAMBDA {
-        const T* at = from + i * (cut_size * W);
         stage_inputs(model, tableau.c[i], in, stages[i]);
-        get(at, stages[i].cut, Model::cut_count());
         if constexpr (Request::extended) {
-          get(at + Model::cut_size * W, stages[i].f, model.n());
-          stages[i].L = Real::load(at + (Model::cut_size + model.n()) * W);
+          const T* at = stages[i].cut.at + Model::cut_size * W;
+          get(at, stages[i].f, model.n());
+          stages[i].L = Real::load(at + n * W);
         }
       };
       each(model.m(), [&](auto j) PMP_INLINE_LAMBDA { adjoint.u[j] = Real(0); });
@@ -186,11 +191,15 @@ class ModelSweep {
 
   static constexpr long row(long k, int components) { return k * components * W; }
 
-  template <class Values, class Count = Size<Model::n()>>
+  static PMP_INLINE void set_rows(Stage<Model>* stages, T* step) {
+    each(tableau.count(), [&](auto i) PMP_INLINE_LAMBDA { stages[i].cut.at = step + i * (cut_size * W); });
+  }
+
+  template <class Values, class Count = decltype(Model::n())>
   static PMP_INLINE void put(const Values& values, T* to, Count count = {}) {
     each(count, [&](auto i) PMP_INLINE_LAMBDA { values[i].store(to + i * W); });
   }
-  template <class Values, class Count = Size<Model::n()>>
+  template <class Values, class Count = decltype(Model::n())>
   static PMP_INLINE void get(const T* from, Values& values, Count count = {}) {
     each(count, [&](auto i) PMP_INLINE_LAMBDA { values[i] = Real::load(from + i * W); });
   }

@@ -20,6 +20,7 @@
 //     dynamics(t, x, u, theta, d, f, L, cut)
 //     pullback(cut, t, u, theta, d, w, m, g)      g: Gradient {x, u, theta, t} of w L + m.f
 //     enters(r)                                   false where f and L do not depend on x_r: g.x[r] is not even read
+//     cost_varies(), cost_has_control(), cost_has_data()      whether L depends on t or x, on u, on d
 #pragma once
 
 #include "each.hpp"
@@ -82,6 +83,9 @@ PMP_INLINE void step_forward(const Model& model, const Method& tableau, const St
                              Stage<Model>* stages, typename Model::State& x_next, typename Model::Real& cost,
                              Keep keep) {
   using Real = typename Model::Real;
+  // The same L at all stages: it is taken once, as the weights sum to 1.
+  const bool steady = !model.cost_varies() && !(model.cost_has_control() && in.linear_control) &&
+                      !(model.cost_has_data() && in.linear_data);
   typename Model::State X = in.x;
   x_next = in.x;
   each(tableau.count(), [&](auto i) PMP_INLINE_LAMBDA {
@@ -98,8 +102,9 @@ PMP_INLINE void step_forward(const Model& model, const Method& tableau, const St
     if (tableau.b[i] == 0.0) return;
     const Real hb = Real(tableau.b[i]) * in.h;
     each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { x_next[r] = fma(hb, stage.f[r], x_next[r]); });
-    cost = fma(hb, stage.L, cost);
+    if (!steady) cost = fma(hb, stage.L, cost);
   });
+  if (steady) cost = fma(in.h, stages[0].L, cost);
 }
 
 // What the transposed step adds to. u and u_next receive dJ_a/du_k and, for a linear control, dJ_a/du_{k+1};
