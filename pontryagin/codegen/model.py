@@ -46,7 +46,7 @@ def model_text(
     parts.append(
         _function(
             "x' = f and the running cost L, with the cut for the way back",
-            f"{place} static void dynamics(Real t, const State& x, const Control& u, const Parameters& theta, "
+            f"template <class Cut>\n  {place} static void dynamics(Real t, const State& x, const Control& u, const Parameters& theta, "
             "const Data& d, State& f, Real& L, const Cut& cut)",
             "(void)t, (void)x, (void)u, (void)theta, (void)d, (void)cut;",
             Body(targets, kept=cut, outlined=outlined),
@@ -62,7 +62,7 @@ def model_text(
         parts.append(
             _function(
                 "g = derivatives of w L + m.f" + (" in x, u, theta and t" if extended else " in x and u"),
-                f"template <class G>\n  {place} static void pullback(const Cut& cut, Real t, const Control& u, "
+                f"template <class Cut, class G>\n  {place} static void pullback(const Cut& cut, Real t, const Control& u, "
                 "const Parameters& theta, const Data& d, Real w, const State& m, G& g)",
                 "(void)cut, (void)t, (void)u, (void)theta, (void)d, (void)w, (void)m;",
                 Body(targets, recalled=cut, outlined=outlined),
@@ -152,7 +152,6 @@ def _head(title: str, sizes: Mapping[str, int], dynamics: Sequence[Node], cut: i
             "struct Model {",
             "  using Real = Number;",
             *(f"  using {name} = Array<Real, {size}>;" for name, size in arrays.items()),
-            "  using Cut = TapeRow<Real>;",
             "  struct TerminalCut {};",
             f"  static constexpr int cut_size = {cut};",
             *(_count(name, sizes[name]) for name in ("n", "m", "q", "nd", "r")),
