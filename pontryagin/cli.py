@@ -102,7 +102,7 @@ def _doctor(options: argparse.Namespace) -> int:
 def _cache(options: argparse.Namespace) -> int:
     if options.clear:
         files, size = clear()
-        print(f"removed {files} files, {size / 2**20:.1f} MiB")
+        print(f"removed {files} file{'' if files == 1 else 's'}, {size / 2**20:.1f} MiB")
     print(contents())
     return SUCCESS
 

@@ -69,7 +69,8 @@ class Contents:
     writable: bool
 
     def __str__(self) -> str:
-        held = f"{_many(self.libraries, 'library', 'libraries')}, {self.size / MIB:.1f} of {self.limit / MIB:g} MiB"
+        libraries = "1 library" if self.libraries == 1 else f"{self.libraries} libraries"
+        held = f"{libraries}, {self.size / MIB:.1f} of {self.limit / MIB:g} MiB"
         lost = "" if self.writable else "; it cannot be written to: each process compiles into a temporary directory"
         return f"{self.directory}: {held}{lost}"
 
@@ -313,7 +314,3 @@ def _remove(paths: list[Path]) -> tuple[int, int]:
             path.unlink()
             files, size = files + 1, size + held
     return files, size
-
-
-def _many(number: int, one: str, more: str) -> str:
-    return f"{number} {one if number == 1 else more}"
