@@ -8,6 +8,7 @@ import pytest
 from cache_cases import forget, placed, text
 
 from pontryagin.backend import cache
+from pontryagin.backend.private import created
 from pontryagin.errors import BackendError
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -63,7 +64,8 @@ def test_a_directory_below_one_that_others_can_write_to_is_refused_unless_it_is_
 
 def test_nothing_is_created_below_a_directory_that_others_can_write_to(home, tmp_path):
     tmp_path.chmod(0o777)
-    refused("can be written to by others")
+    with pytest.raises(BackendError, match="can be written to by others"):
+        created(home)
     assert not home.exists()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,12 @@ def test_processes_that_evict_and_clear_do_not_disturb_those_that_use():
     )
     clearer = "import time\nfor round in range(40):\n    cache.clear()\n    time.sleep(0.03)\n"
     outputs(*[started(code, PONTRYAGIN_CACHE_SIZE="0") for code in (user, user, user, clearer)])
+
+
+def test_threads_compile_once_too(compiles):
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(cache.library_for, [text()] * 4))
+    assert len(compiles) == 1 and [library.handle.answer() for library in found] == [42] * 4
 
 
 def test_who_waits_too_long_for_another_compiles_himself(home, monkeypatch):
