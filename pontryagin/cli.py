@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pontryagin import problems
+from pontryagin.backend.cache import clear, contents
 from pontryagin.doctor import examine
 from pontryagin.errors import BackendError, PontryaginError, ProblemError
 
@@ -70,8 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="what this installation can do, and what it lacks")
     doctor.set_defaults(command=_doctor)
 
-    cache = commands.add_parser("cache", help="compiled code that is kept on disk")
-    cache.add_argument("--clear", action="store_true", help="remove it")
+    cache = commands.add_parser(
+        "cache", help="compiled code that is kept on disk",
+        epilog="PONTRYAGIN_CACHE_DIR names the directory, PONTRYAGIN_CACHE_SIZE its largest size in MiB.",
+    )  # fmt: skip
+    cache.add_argument("--clear", action="store_true", help="remove it, and say how much that was")
     cache.set_defaults(command=_cache)
     return parser
 
@@ -96,7 +100,10 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _cache(options: argparse.Namespace) -> int:
-    print("nothing is kept on disk: this version has no backend that compiles at run time")
+    if options.clear:
+        files, size = clear()
+        print(f"removed {files} file{'' if files == 1 else 's'}, {size / 2**20:.1f} MiB")
+    print(contents())
     return SUCCESS
 
 

@@ -6,11 +6,12 @@ import importlib
 import importlib.metadata
 import os
 import platform
-import subprocess
+import shlex
 from collections.abc import Callable, Iterator
 
-#: Commands of C++ compilers, in the order in which they are tried; CXX of the environment goes first.
-COMPILERS = ("c++", "g++", "clang++")
+from pontryagin.backend.cache import contents
+from pontryagin.backend.toolchain import find_compiler, try_out
+from pontryagin.errors import BackendError
 
 
 def examine() -> Iterator[str]:
@@ -58,18 +59,31 @@ def _interpreter() -> str:
     return f"works; instruction set {core.instruction_set()}, {core.lanes()} lanes"
 
 
-def _native() -> str:
-    return "not part of this version"
-
-
 def _compiler() -> str:
-    for command in filter(None, (os.environ.get("CXX"), *COMPILERS)):
-        try:
-            run = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=10, check=True)
-        except (OSError, subprocess.SubprocessError):
-            continue
-        return f"{command}: {run.stdout.splitlines()[0]}"
-    return f"none found (tried {', '.join(COMPILERS)}); nothing needs one yet"
+    try:
+        found = find_compiler()
+    except BackendError as error:
+        return f"none found: {error}"
+    return f"{shlex.join(found.command)}: {found.version}"
+
+
+def _native() -> str:
+    try:
+        compiler = find_compiler()
+    except BackendError:
+        return "missing, for want of a compiler; the interpreter is used"
+    try:
+        try_out(compiler)
+    except BackendError as error:
+        return f"missing: {error}".replace("\n", f"\n{'':16}")
+    return "works; the compiler builds and links with the headers of this package"
+
+
+def _cache() -> str:
+    try:
+        return str(contents())
+    except BackendError as error:
+        return f"cannot be used: {error}"
 
 
 def _cuda() -> str:
@@ -97,7 +111,8 @@ CHECKS: dict[str, Callable[[], str]] = {
     "processor": _processor,
     "threads": _threads,
     "interpreter": _interpreter,
-    "native": _native,
     "compiler": _compiler,
+    "native": _native,
+    "cache": _cache,
     "CUDA": _cuda,
 }

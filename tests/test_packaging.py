@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from pontryagin.backend.toolchain import include_directory
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -74,6 +76,12 @@ def test_readme_command_is_one_line(heading: str) -> None:
     block = text.split(f"\n{heading}\n", 1)[1].split("```sh\n", 1)[1].split("\n```", 1)[0]
     assert block.startswith("python3 -m venv .venv && ")
     assert "\n" not in block
+
+
+def test_the_headers_are_installed_with_the_core() -> None:
+    """A wheel is these files: what is missing here was not installed, or came after the last installation."""
+    held = {path.name for path in include_directory().glob("pontryagin/*.hpp")}
+    assert held == {path.name for path in (ROOT / "csrc" / "include" / "pontryagin").iterdir()}
 
 
 def test_source_archive_holds_all_that_a_build_needs(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pontryagin import problems
+from pontryagin.backend.toolchain import find_compiler
 from pontryagin.cli import main
 
 JSON_KEYS = {
@@ -62,11 +63,15 @@ def test_the_package_runs_as_a_module():
     assert run.returncode == 0 and run.stdout.split() == problems.names()
 
 
-def test_doctor_has_a_line_for_everything(capsys):
+def doctor(capsys):
     status, out, err = run(capsys, "doctor")
     assert status == 0 and err == ""
-    found = {line[:16].strip(): line[16:] for line in out.splitlines()}
-    assert {"python", "torch", "threads", "interpreter", "compiler", "CUDA"} <= found.keys()
+    return {line[:16].strip(): line[16:] for line in out.splitlines()}
+
+
+def test_doctor_has_a_line_for_everything(capsys):
+    found = doctor(capsys)
+    assert {"python", "torch", "threads", "interpreter", "compiler", "native", "cache", "CUDA"} <= found.keys()
     assert all(found.values())
 
 
@@ -80,10 +85,60 @@ def test_doctor_survives_what_is_broken(capsys, monkeypatch):
     assert "the compiled module does not load" in out and "could not be examined" in out and "none found" in out
 
 
-def test_cache_says_that_nothing_is_kept(capsys):
-    assert run(capsys, "cache", "--clear")[:2] == (
-        0, "nothing is kept on disk: this version has no backend that compiles at run time\n"
-    )  # fmt: skip
+def test_doctor_says_what_compiles_and_where_it_is_kept(capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PONTRYAGIN_CACHE_DIR", str(tmp_path / "cache"))
+    found = doctor(capsys)
+    assert find_compiler().version in found["compiler"] and found["native"].startswith("works")
+    assert found["cache"].startswith(f"{tmp_path / 'cache'}: 0 libraries, 0.0 of 512 MiB")
+    assert not (tmp_path / "cache").exists()  # looked at, not made
+
+
+def test_doctor_says_what_follows_from_a_compiler_that_is_missing(capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    found = doctor(capsys)
+    assert found["compiler"].startswith("none found: no C++ compiler")
+    assert found["native"] == "missing, for want of a compiler; the interpreter is used"
+
+
+def test_doctor_shows_the_lines_of_a_compiler_that_fails(capsys, monkeypatch, tmp_path):
+    compiler = tmp_path / "c++"
+    compiler.write_text('#!/bin/sh\ncase "$*" in *-O3*) echo no assembler; exit 1;; *) echo some compiler;; esac\n')
+    compiler.chmod(0o700)
+    monkeypatch.setenv("CXX", str(compiler))
+    status, out, _ = run(capsys, "doctor")
+    assert status == 0 and f"\n{'native':16}missing: the C++ compiler failed" in out
+    assert f"\n{'':16}no assembler\n" in out
+
+
+def test_doctor_says_why_a_cache_cannot_be_used(capsys, monkeypatch, tmp_path):
+    tmp_path.chmod(0o777)
+    monkeypatch.setenv("PONTRYAGIN_CACHE_DIR", str(tmp_path / "cache"))
+    assert "can be written to by others" in doctor(capsys)["cache"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a directory in which nobody can create anything")
+def test_doctor_says_what_follows_where_the_cache_cannot_be_written_to(capsys, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setenv("PONTRYAGIN_CACHE_DIR", "/proc/pontryagin")
+    assert "each process compiles into a temporary directory" in doctor(capsys)["cache"]
+
+
+def test_cache_says_where_how_many_and_how_large_and_what_it_removed(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("PONTRYAGIN_CACHE_DIR", str(tmp_path))
+    assert run(capsys, "cache") == (0, f"{tmp_path}: 0 libraries, 0.0 of 512 MiB\n", "")
+    (tmp_path / f"{64 * 'a'}.so").write_bytes(bytes(2**20))
+    assert run(capsys, "cache")[1] == f"{tmp_path}: 1 library, 1.0 of 512 MiB\n"
+    removed = "removed 1 file, 1.0 MiB\n"
+    assert run(capsys, "cache", "--clear") == (0, f"{removed}{tmp_path}: 0 libraries, 0.0 of 512 MiB\n", "")
+
+
+def test_a_cache_that_cannot_be_used_leaves_with_2(capsys, monkeypatch, tmp_path):
+    tmp_path.chmod(0o777)
+    monkeypatch.setenv("PONTRYAGIN_CACHE_DIR", str(tmp_path))
+    status, out, err = run(capsys, "cache", "--clear")
+    assert status == 2 and out == "" and "can be written to by others" in err
 
 
 # -- solve -------------------------------------------------------------------------------------------------------------
