@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 import hypothesis
@@ -10,6 +13,11 @@ import pytest
 import torch
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # no window opens in a test
+
+# What the user keeps compiled would change which backend "auto" takes, and tests would leave libraries behind.
+if "PONTRYAGIN_CACHE_DIR" not in os.environ:
+    os.environ["PONTRYAGIN_CACHE_DIR"] = tempfile.mkdtemp(prefix="pontryagin-tests-")
+    atexit.register(shutil.rmtree, os.environ["PONTRYAGIN_CACHE_DIR"], ignore_errors=True)
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("default")

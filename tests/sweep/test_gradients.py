@@ -6,8 +6,11 @@ everything at once, at the guess that a person would start from, on ten steps, f
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import pytest
 import torch
@@ -30,8 +33,20 @@ from pontryagin.sweep import BACKWARD_OUTPUTS, Arguments, SweepBackend, SweepRes
 from pontryagin.tableau import TABLEAUS
 from pontryagin.time_grid import TimeGrid
 
-BACKENDS = ("torch", "interpreter")
+BACKENDS = ("torch", "interpreter", "native")
 STEPS = 10
+
+
+
+def product(names: Sequence[str], whole: Sequence[str] = ()) -> list[Any]:
+    """(name, kind, scheme, backend). A compiler takes about two seconds for a native sweep: of every problem there is
+    the one with RK4 and linear control, of those in `whole` all; the others are marked slow."""
+    cases = []
+    for name, kind, scheme, backend in itertools.product(names, KINDS, TABLEAUS, BACKENDS):
+        few = backend != "native" or name in whole or (scheme, kind) == ("rk4", "linear")
+        cases.append(pytest.param(name, kind, scheme, backend, marks=() if few else pytest.mark.slow))
+    return cases
+
 
 #: What is differentiated, and the derivative in it.
 SOURCES = {
@@ -78,10 +93,7 @@ def small_case(name: str, kind: str, scheme: str, shared: bool) -> tuple[Argumen
     return arguments, eager_gradient(reference, arguments, EVERYTHING)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("scheme", TABLEAUS)
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(("name", "kind", "scheme", "backend"), product(list(SMALL), ["pendulum"]))
 def test_all_results_agree_with_autograd_through_the_unrolled_sweep(
     name: str, kind: str, scheme: str, backend: str
 ) -> None:
@@ -159,10 +171,7 @@ def test_an_output_asked_for_alone_is_the_one_among_all(output: str, backend: st
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # used by torch's forward differentiation
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("scheme", TABLEAUS)
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(("name", "kind", "scheme", "backend"), product(list(SMALL), ["pendulum"]))
 def test_costate_sweep_is_the_transpose_of_the_linearised_state_sweep(
     name: str, kind: str, scheme: str, backend: str
 ) -> None:
@@ -296,10 +305,7 @@ LENGTHS = (1e-2, 1e-3, 1e-4, 1e-5)
 STENCIL = torch.tensor([[-2.0, 1 / 12], [-1.0, -8 / 12], [1.0, 8 / 12], [2.0, -1 / 12]], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("scheme", TABLEAUS)
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", GALLERY)
+@pytest.mark.parametrize(("name", "kind", "scheme", "backend"), product(GALLERY))
 def test_gradient_of_the_gallery_agrees_with_differences_and_with_autograd(
     name: str, kind: str, scheme: str, backend: str
 ) -> None:

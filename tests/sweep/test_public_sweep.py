@@ -301,17 +301,17 @@ def test_functions_that_branch_on_values_run_on_torch_sample_by_sample() -> None
         sweep(problem, u, control="constant", backend="interpreter")
 
 
-@pytest.mark.parametrize("backend", ["native", "cuda"])
-def test_backends_to_come_say_so(backend: str) -> None:
+def test_backends_to_come_say_so() -> None:
     problem = SMALL["integrator"]()
-    with pytest.raises(NotYetSupported, match=f'backend "{backend}"'):
-        sweep(problem, controls(problem), control="constant", backend=backend)
+    with pytest.raises(NotYetSupported, match='backend "cuda"'):
+        sweep(problem, controls(problem), control="constant", backend="cuda")
 
 
-def test_interpreter_refuses_tensors_on_another_device() -> None:
+@pytest.mark.parametrize("backend", ["interpreter", "native"])
+def test_compiled_backends_refuse_tensors_on_another_device(backend: str) -> None:
     problem = SMALL["integrator"]()
-    with pytest.raises(BackendError, match="runs on the CPU and the tensors are on meta"):
-        sweep(problem, controls(problem).to("meta"), control="constant", backend="interpreter")
+    with pytest.raises(BackendError, match=f'"{backend}" runs on the CPU and the tensors are on meta'):
+        sweep(problem, controls(problem).to("meta"), control="constant", backend=backend)
 
 
 def test_random_functions_are_refused() -> None:

@@ -196,7 +196,12 @@ class ModelSweep {
 
   void resume(int first) { get(starts_ + row(first / segment_, model.n()), x_); }
 
-  void backward(int first, int end) {
+  void backward([[maybe_unused]] int first, [[maybe_unused]] int end) {
+    if constexpr (Request::backward) retreat(first, end);
+  }
+
+ private:
+  void retreat(int first, int end) {
     StepAdjoint<Model> adjoint = adjoint_;
     for (int k = end; k-- > first;) {
       const StepInput<Model> in = input(k);
@@ -227,7 +232,6 @@ class ModelSweep {
     adjoint_ = adjoint;
   }
 
- private:
   static constexpr int n = Model::n(), m = Model::m(), q = Model::q(), nd = Model::nd(), r = Model::r();
 
   // Where in the workspace everything lies; -1 for what this job has no use for.
