@@ -23,6 +23,9 @@ from pontryagin.tableau import Tableau
 #: Straight-line code with more operations than this takes compilers minutes; the interpreter has no such limit.
 LARGEST = 20_000
 
+#: Small formulas leave registers free for a second pack beside the first; larger ones would spill them.
+LARGEST_PAIRED = 100
+
 #: Estimated seconds in the interpreter, on one request, after which "auto" compiles: about twice what that takes.
 PATIENCE = 4.0
 
@@ -49,7 +52,9 @@ def text_of(model: CompiledModel, title: str, tableau: Tableau, request: SweepRe
         terminal_pullback=e.terminal_pullback,
         extended=request.extended,
     )  # fmt: skip
-    return library_text(formulas, request, tableau, unrolled=operations(model) <= LARGEST_INLINE)
+    count = operations(model)
+    registers = 2 if count <= LARGEST_PAIRED else 1
+    return library_text(formulas, request, tableau, unrolled=count <= LARGEST_INLINE, registers=registers)
 
 
 class NativeSweep(CompiledSweep):

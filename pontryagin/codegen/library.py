@@ -20,8 +20,11 @@ class SweepRequest:
     extended: bool  # derivatives in theta and t1, cotangents
 
 
-def library_text(model: str, request: SweepRequest, tableau: Tableau, *, unrolled: bool) -> str:
-    """A C++ file that compiles to a library with the function `pontryagin_table`."""
+def library_text(model: str, request: SweepRequest, tableau: Tableau, *, unrolled: bool, registers: int) -> str:
+    """A C++ file that compiles to a library with the function `pontryagin_table`.
+
+    `unrolled`: a step has no loop over its stages. `registers`: how many go through a step side by side.
+    """
     stages = len(tableau.b)
     rows = ", ".join("{" + ", ".join(literal(v) for v in row) + "}" for row in tableau.a)
     weights, nodes = (", ".join(literal(v) for v in values) for values in (tableau.b, tableau.c))
@@ -46,6 +49,7 @@ struct Request {{
   // {tableau.name}: a, b, c
   static constexpr {kind} tableau{{Tableau{{{stages}, {{{rows}}}, {{{weights}}}, {{{nodes}}}}}}};
 {flags}
+  static constexpr int registers = {registers};
 }};
 
 }}  // namespace
