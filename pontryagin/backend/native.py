@@ -69,6 +69,7 @@ class NativeSweep(CompiledSweep):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
+        self._natives: dict[tuple[bool, bool], _core.NativeSweeper | None] = {}
         count = operations(self.model)
         if count > LARGEST:
             raise BackendError(
@@ -92,20 +93,27 @@ class NativeSweep(CompiledSweep):
         )
 
     def _sweeper(self, backward: bool, keep_state: bool, extended: bool) -> SweepRunner:
-        kept = self.model.natives
-        key = (self._tableau, self._t0, self._request(backward, extended))
-        if key not in kept:
-            try:
-                kept[key] = self._compiled(backward, extended)
-            except CompileError as error:
-                warnings.warn(f"The interpreter sweeps, because {error}", stacklevel=2)
-                kept[key] = None
-        native = kept[key]
+        native = self._native(backward, extended)
         if native is not None:
             self.name = "native"
             return native
         self.name = "interpreter"
         return super()._sweeper(backward, keep_state, extended)
+
+    def _native(self, backward: bool, extended: bool) -> _core.NativeSweeper | None:
+        """The library of this request, None where the compiler failed; shared by the sweeps of a problem."""
+        mine = backward, extended
+        if mine not in self._natives:
+            key = (self._tableau, self._t0, self._request(backward, extended))
+            kept = self.model.natives
+            if key not in kept:
+                try:
+                    kept[key] = self._compiled(backward, extended)
+                except CompileError as error:
+                    warnings.warn(f"The interpreter sweeps, because {error}", stacklevel=2)
+                    kept[key] = None
+            self._natives[mine] = kept[key]
+        return self._natives[mine]
 
     def _compiled(self, backward: bool, extended: bool) -> _core.NativeSweeper:
         library = library_for(self.text(backward, extended))
@@ -124,6 +132,7 @@ class AutoSweep(NativeSweep):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         CompiledSweep.__init__(self, *arguments, **keywords)
+        self._natives = {}
         self._decided: dict[tuple[bool, bool], bool] = {}
         self._spent: dict[tuple[bool, bool], float] = {}
         self._batch = 1
