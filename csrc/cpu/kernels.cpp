@@ -49,6 +49,7 @@ class InterpretedSweep {
 
  private:
   void set_time(int k) {
+    if (linked_.uniform && !linked_.timed) return;
     const Real span = Real::load(fixed(linked_.span));
     if (!linked_.uniform) (span * Real(static_cast<T>(job_.tau[k + 1] - job_.tau[k]))).store(fixed(linked_.h));
     fma(span, Real(static_cast<T>(job_.tau[k])), Real(static_cast<T>(job_.t0))).store(fixed(linked_.t));
@@ -69,8 +70,8 @@ class InterpretedSweep {
       copy_window(window, record(k), sizes[reads]);
       copy_window(next, record(k + 1), next_size);
       MachineOne<T>::run(program, reinterpret_cast<char*>(fixed_));
-      copy_window(record(k), window, sizes[writes]);
       copy_window(record(k + 1), next, next_size);
+      copy_window(record(k), window, sizes[writes]);
     }
   }
 
@@ -79,7 +80,12 @@ class InterpretedSweep {
     if (W > 1) return static_cast<long>(linked.fixed_count) * W;
     return one_lane::window(linked.fixed_count) + 2 * slots_of_record(linked.record_count);
   }
-  static void copy_window(T* to, const T* from, long size) {
+  // A head is copied scalar by scalar, as it was written: a group would wait until its scalars have reached the cache.
+  void copy_window(T* to, const T* from, long size) const {
+    if (size <= one_lane::round_up(linked_.head_count)) {
+      for (long i = 0; i < size && i < linked_.head_count; ++i) to[i] = from[i];
+      return;
+    }
     using Group = Pack<T, W == 1 ? one_lane::slot_group : W>;
     for (long i = 0; i < size; i += one_lane::slot_group) Group::load(from + i).store(to + i);
   }

@@ -54,6 +54,19 @@ PMP_NOINLINE SineCosine<Real> sincos_of(Real a) {
   return out;
 }
 
+// From memory to memory, in parts: packs would go through the stack. A result may take the place of the angles.
+template <class Real, class T>
+PMP_NOINLINE void sincos_at(const T* angle, T* sine, T* cosine) {
+  using Part = kernel::Part<Real>;
+  PMP_ROLLED
+  for (int i = 0; i < Real::width; i += Part::width) {
+    Part s, c;
+    sincos(Part::load(angle + i), s, c);
+    s.store(sine + i);
+    c.store(cosine + i);
+  }
+}
+
 }  // namespace calls
 
 }  // namespace PMP_ISA
