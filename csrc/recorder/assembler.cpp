@@ -300,14 +300,11 @@ class Assembler {
     if (in_memory(node.c)) read(node.c);
     else emit(node.c);
     --uses_[product];
-    if (nodes_[ops[1]].op != Op::constant && (nodes_[ops[0]].op == Op::constant || in_record(ops[1])))
-      std::swap(ops[0], ops[1]);
     push(id, node.op == Op::fma ? Op::fma3 : Op::fnma3, Accumulator::none, ops, 3);
     return true;
   }
 
   bool only_in_accumulator(int id) const { return !in_memory(id) && !root_[id]; }
-  bool in_record(int id) { return (is_leaf(id) ? leaf_place(id) : where_[id]).bank != Bank::fixed; }
 
   void push(int id, Op op, Accumulator accumulator, const int* ops, int count) {
     Instruction instruction{op, accumulator, false, {}, {}, {}, {}};

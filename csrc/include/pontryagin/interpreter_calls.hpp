@@ -54,10 +54,10 @@ PMP_NOINLINE SineCosine<Real> sincos_of(Real a) {
   return out;
 }
 
-// From memory to memory, in parts: packs would go through the stack. A result may take the place of the angles.
+// From memory to memory, two registers at a time: packs would go through the stack. A result may take the place of the angles.
 template <class Real, class T>
 PMP_NOINLINE void sincos_at(const T* angle, T* sine, T* cosine) {
-  using Part = kernel::Part<Real>;
+  using Part = Pack<T, (Real::count > 2 ? 2 : Real::count) * Real::lanes>;
   PMP_ROLLED
   for (int i = 0; i < Real::width; i += Part::width) {
     Part s, c;
