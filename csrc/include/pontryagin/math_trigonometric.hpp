@@ -108,6 +108,13 @@ PMP_INLINE void sincos(P x, P& s, P& c) {
   const Bits q = as_bits(shifted), sign(Format<T>::sign), one(1);
   constexpr int up = 8 * sizeof(T) - 2;
   const auto odd = (q & one) != Bits(0);
+  if constexpr (P::width ==
+                1) {  // by a factor 1 or -1: bits of a scalar change in another register, and come back late
+    const Bits plus(Format<T>::one);
+    s = select(odd, cosine, sine) * from_bits<P>(plus | ((as_bits(x) ^ (q << up)) & sign));
+    c = select(odd, sine, cosine) * from_bits<P>(plus | (((q + one) << up) & sign));
+    return;
+  }
   s = from_bits<P>(as_bits(select(odd, cosine, sine)) ^ ((as_bits(x) ^ (q << up)) & sign));
   c = from_bits<P>(as_bits(select(odd, sine, cosine)) ^ (((q + one) << up) & sign));
 }
