@@ -29,7 +29,7 @@ class NativeSweeper {
     return static_cast<const NativeKernel<T>*>(table_->kernels)[choice];
   }
   const NativeTable* table_;
-  WorkspacePool workspaces_;
+  BatchWorkspaces workspaces_;
 };
 
 }  // namespace pontryagin

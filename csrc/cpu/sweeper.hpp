@@ -33,7 +33,7 @@ class Sweeper {
   SweepPrograms programs_;
   std::mutex mutex_;
   Code code_[2][lane_choices];
-  WorkspacePool workspaces_;
+  BatchWorkspaces workspaces_;
 };
 
 class PointEvaluator {

@@ -35,4 +35,10 @@ class WorkspacePool {
   std::atomic<Workspace*> idle_[places] = {};
 };
 
+// What a batch takes: memory of its blocks, and of the sums of its chunks. Kept apart, because the two differ in size, and
+// a small workspace taken for a large one would grow in a later call.
+struct BatchWorkspaces {
+  WorkspacePool blocks, sums;
+};
+
 }  // namespace pontryagin
