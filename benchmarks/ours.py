@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
 from collections.abc import Collection
 
 import torch
@@ -41,14 +46,27 @@ def problem(workload: Workload) -> pmp.Problem:
     )
 
 
-def native_build_seconds(workload: Workload) -> tuple[float, float] | None:
-    """Seconds to compile the sweep of a problem, and to load it once it is in the cache; None without a native tier."""
-    return None
+def native_build_seconds(name: str, backend: str) -> tuple[float, float] | None:
+    """Seconds to compile the sweep of `workloads.NAME`, and to load it from the cache; None of what is not compiled.
+
+    In new processes, with a cache of their own; capturing the formulas is not counted.
+    """
+    if backend != "native":
+        return None
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "PONTRYAGIN_CACHE_DIR": cache}
+        command = [sys.executable, "-m", "benchmarks.first_build", name, backend]
+
+        def spent() -> float:
+            return float(subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout)
+
+        compiling = spent()
+        return compiling, statistics.median(spent() for _ in range(3))
 
 
 def verb(batch: Batch, backend: str, threads: int = 1) -> Contender:
     """The compiled sweep alone: one foreign call with addresses ready, as the hand-written code is called too."""
-    sweeps = _backend(batch, backend, threads)
+    sweeps = backend_of(batch, backend, threads)
     tau = TimeGrid.uniform(batch.steps).nodes.contiguous()
     final_time = torch.full((batch.size,), batch.workload.horizon, dtype=batch.dtype)
     objective, gradient = torch.empty(batch.size, dtype=batch.dtype), torch.empty_like(batch.control)
@@ -56,6 +74,7 @@ def verb(batch: Batch, backend: str, threads: int = 1) -> Contender:
     # In the order of _core.Sweeper.run.
     addresses = [used[i].data_ptr() if i in used else 0 for i in range(19)]
     run = sweeps._sweeper(backward=True, keep_state=False, extended=False).run
+    assert sweeps.name == backend, f"{sweeps.name} sweeps in place of {backend}"
     single, steps, size, stride = batch.dtype == torch.float32, batch.steps, batch.size, batch.control[0].numel()
 
     def call(_held: object = used) -> None:
@@ -69,7 +88,7 @@ def verb(batch: Batch, backend: str, threads: int = 1) -> Contender:
 
 
 def as_methods_call_it(batch: Batch, backend: str, threads: int = 1) -> Contender:
-    sweeps = _backend(batch, backend, threads)
+    sweeps = backend_of(batch, backend, threads)
     arguments = Arguments(
         control=batch.control,
         initial_state=batch.initial_state,
@@ -104,7 +123,7 @@ def public(batch: Batch, backend: str, threads: int = 1, outputs: Collection[str
     return Contender(SWEEP_ALL if outputs is None else SWEEP, call, answer)
 
 
-def _backend(batch: Batch, backend: str, threads: int) -> CompiledSweep:
+def backend_of(batch: Batch, backend: str, threads: int) -> CompiledSweep:
     made = make_backend(
         problem(batch.workload),
         TimeGrid.uniform(batch.steps),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
+from benchmarks.build import BUILD
 from benchmarks.contender import Contender
 from benchmarks.workloads.in_torch import autograd, step_function
 from benchmarks.workloads.workload import Answer, Batch
+
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(BUILD / "inductor"))
 
 
 def eager(batch: Batch, threads: int) -> Contender:

@@ -9,10 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
+from benchmarks.build import BUILD
 from benchmarks.contender import Contender
 from benchmarks.workloads.workload import Answer, Batch, Namespace, rk4
 
 jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_compilation_cache_dir", str(BUILD / "jax"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _solve(rows: Any, right: Any) -> Any:
