@@ -118,6 +118,9 @@ def draw_peers(report: Report) -> Path:
                     ls="--" if marker in "sv" else "-",
                     label=points[0].what,
                 )
+        sizes = sorted({r.batch for r in report.rows if r.batch})
+        axes.set_xticks(sizes, sizes)
+        axes.minorticks_off()
         axes.set_title(group.split(",")[0])
         axes.tick_params(labelbottom=True)
         _clean(axes)
