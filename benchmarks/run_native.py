@@ -22,7 +22,7 @@ from benchmarks.workloads.workload import STEPS, Batch
 from benchmarks.yardstick import NAME as YARDSTICK
 from benchmarks.yardstick import multiply_add_peak, operations_per_step, yardstick
 
-BACKEND = "interpreter"  # "native" as soon as there is one
+BACKEND = "native"
 SIZES = (1, 1024)
 PEAK_LIMIT = ">= 45"
 
