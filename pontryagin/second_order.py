@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pontryagin.graph import Graph, ImplicitParameters, Node, capture, gradient, hessian, jacobian, simplify
+from pontryagin.graph import Graph, ImplicitParameters, Node, capture, gradient, hessian, jacobian, schedule, simplify
 from pontryagin.hamiltonian import arguments_along, derive, remembered, weighted_sum
 from pontryagin.problem import Problem
 
@@ -54,24 +54,25 @@ def derive_second_order(problem: Problem) -> SecondOrder:
 
 def _derived(problem: Problem) -> SecondOrder:
     equations = derive(problem)
-    graph = equations.dynamics[0].graph
-    n, m, terminal = equations.state_dim, equations.control_dim, equations.terminal
+    n, m = equations.state_dim, equations.control_dim
+    graph = Graph()  # the other one has grown by whatever was printed from it, and numbers decide orders
+    formulas = _copied([*equations.dynamics, *equations.terminal], graph)
+    dynamics, terminal = formulas[: n + 1], formulas[n + 1 :]
     state = _inputs(graph, "x", n)
     z = [*state, *_inputs(graph, "u", m)]
-    f = equations.dynamics[:n]
     path, implicit = _path_constraints(problem, graph, equations.implicit)
 
-    stage = weighted_sum(graph, [*_inputs(graph, "m", n), graph.input("w", 0)], equations.dynamics)
+    stage = weighted_sum(graph, [*_inputs(graph, "m", n), graph.input("w", 0)], dynamics)
     node = weighted_sum(graph, _inputs(graph, "mu", len(path)), path)
     end = weighted_sum(graph, _inputs(graph, "omega", len(terminal)), terminal)
 
-    dynamics, f_z = _simplified(equations.dynamics, jacobian(f, z))
+    f_and_L, f_z = _simplified(dynamics, jacobian(dynamics[:n], z))
     slopes, stage_zz = _simplified(gradient(stage, z), hessian(stage, z))
     c, c_z = _simplified(path, jacobian(path, z))
     return SecondOrder(
         parameter_dim=problem.parameter_dim + implicit.count,
         implicit=implicit,
-        dynamics=dynamics,
+        dynamics=f_and_L,
         jacobian=f_z,
         gradient=slopes,
         hessian=stage_zz,
@@ -81,6 +82,19 @@ def _derived(problem: Problem) -> SecondOrder:
         terminal_jacobian=_simplified((), jacobian(terminal[1:], state))[1],
         terminal_hessian=_simplified((), hessian(end, state))[1],
     )
+
+
+def _copied(outputs: Sequence[Node], graph: Graph) -> tuple[Node, ...]:
+    """The same formulas in another graph."""
+    new: dict[Node, Node] = {}
+    for node in schedule(outputs):
+        if node.op == "input":
+            new[node] = graph.input(node.group, node.index)
+        elif node.is_constant:
+            new[node] = graph.constant(node.value)
+        else:
+            new[node] = graph.make(node.op, tuple(new[a] for a in node.args))
+    return tuple(new[node] for node in outputs)
 
 
 def _inputs(graph: Graph, group: str, size: int) -> list[Node]:

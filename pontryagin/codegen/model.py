@@ -37,7 +37,7 @@ def model_text(
     terminal: phi, e (r); terminal_pullback: of omega_0 phi + omega.e in x (n), theta (q), t. The derivatives in theta
     and t are written only where `extended`. `second_order` is more text of the struct (second_order_text).
     """
-    n, m, q = sizes["n"], sizes["m"], sizes["q"]
+    n, m = sizes["n"], sizes["m"]
     cut = choose_cut(_wanted(pullback, n + m, extended)) if pullback else []
     outlined = operation_count([*dynamics, *pullback]) > LARGEST_INLINE
     place = "PMP_NOINLINE" if outlined else "PMP_INLINE"
@@ -47,8 +47,8 @@ def model_text(
     parts.append(
         function_text(
             "x' = f and the running cost L, with the cut for the way back",
-            f"template <class Cut>\n  {place} static void dynamics(Real t, const State& x, const Control& u, const Parameters& theta, "
-            "const Data& d, State& f, Real& L, const Cut& cut)",
+            f"template <class Cut>\n  {place} static void dynamics(Real t, const State& x, const Control& u, "
+            "const Parameters& theta, const Data& d, State& f, Real& L, const Cut& cut)",
             "(void)t, (void)x, (void)u, (void)theta, (void)d, (void)cut;",
             Body(targets, kept=cut, outlined=outlined),
         )
@@ -63,8 +63,8 @@ def model_text(
         parts.append(
             function_text(
                 "g = derivatives of w L + m.f" + (" in x, u, theta and t" if extended else " in x and u"),
-                f"template <class Cut, class G>\n  {place} static void pullback(const Cut& cut, Real t, const Control& u, "
-                "const Parameters& theta, const Data& d, Real w, const State& m, G& g)",
+                f"template <class Cut, class G>\n  {place} static void pullback(const Cut& cut, Real t, "
+                "const Control& u, const Parameters& theta, const Data& d, Real w, const State& m, G& g)",
                 "(void)cut, (void)t, (void)u, (void)theta, (void)d, (void)w, (void)m;",
                 Body(targets, recalled=cut, outlined=outlined),
             )
@@ -147,7 +147,8 @@ def _head(title: str, sizes: Mapping[str, int], dynamics: Sequence[Node], cut: i
     return "\n".join(
         [
             f"// {_plain(title)}: {n} states, {sizes['m']} controls, {sizes['q']} parameters, {sizes['nd']} data,",
-            f"// {sizes['r']} terminal constraints ({sizes['equalities']} of them equalities); {cut} values kept a stage",
+            f"// {sizes['r']} terminal constraints ({sizes['equalities']} of them equalities); "
+            f"{cut} values kept a stage",
             *(["//", *formulas] if formulas else []),
             "template <class Number>",
             "struct Model {",

@@ -1,4 +1,4 @@
-"""Problems for second derivatives: the small ones, the gallery, two with path constraints; and values at random points."""
+"""Problems for second derivatives: the small ones, the gallery, two with path constraints; values at random points."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pontryagin.problem import Problem
 from pontryagin.second_order import SecondOrder, derive_second_order
 
 sys.path.append(str(Path(__file__).parents[1] / "sweep"))
-from sweep_cases import GALLERY, SMALL, gallery_problem  # noqa: E402
+from sweep_cases import GALLERY, SMALL, gallery_problem
 
 
 @cache
@@ -110,9 +110,9 @@ def evaluated(found: SecondOrder, values: dict[str, np.ndarray]) -> dict[str, np
     return {name: evaluate(nodes, values) for name, nodes in listed(found).items()}
 
 
-def printed(name: str) -> str:
-    """The struct Model of a problem with its second-order sections."""
-    problem = problem_named(name)
+def printed(name: str, problem: Problem | None = None) -> str:
+    """The struct Model of a problem, by default the one of this name, with its second-order sections."""
+    problem = problem or problem_named(name)
     equations, found = derive(problem), derive_second_order(problem)
     graphs = {field: value for field, value in vars(found).items() if field not in ("parameter_dim", "implicit")}
     return model_text(
