@@ -7,10 +7,13 @@ each is small and compiles fast; a problem has one for each request that was mad
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import warnings
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from pontryagin import _core
+from pontryagin import _core, codegen
 from pontryagin.backend.cache import is_cached, library_for
 from pontryagin.backend.compiled import CompiledModel, CompiledSweep, SweepRunner
 from pontryagin.backend.toolchain import CompileError, find_compiler
@@ -57,6 +60,18 @@ def text_of(model: CompiledModel, title: str, tableau: Tableau, request: SweepRe
     return library_text(formulas, request, tableau, unrolled=count <= LARGEST_INLINE, registers=registers)
 
 
+@cache
+def _generator() -> str:
+    """SHA-256 over the files that write texts: with others, the same formulas may give another text."""
+    files = sorted(Path(codegen.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def key_of(model: CompiledModel, title: str, tableau: Tableau, request: SweepRequest) -> str:
+    """All that determines the text of a library, without writing it."""
+    return repr((_generator(), model.digest, title, tableau, request))
+
+
 class NativeSweep(CompiledSweep):
     """Sweeps of one problem on one grid by compiled C++. A SweepBackend.
 
@@ -73,14 +88,18 @@ class NativeSweep(CompiledSweep):
         count = operations(self.model)
         if count > LARGEST:
             raise BackendError(
-                f"the formulas of a stage hold {count} operations, and compilers take minutes over more than {LARGEST}; "
-                'use backend="interpreter"'
+                f"the formulas of a stage hold {count} operations; compilers take minutes over more than {LARGEST}. "
+                'Use backend="interpreter"'
             )
         find_compiler()
 
     def text(self, backward: bool = True, extended: bool = False) -> str:
         """The C++ text for this grid, scheme and type."""
         return text_of(self.model, self.title, self._tableau, self._request(backward, extended))
+
+    def key(self, backward: bool = True, extended: bool = False) -> str:
+        """What the text is found by in the cache."""
+        return key_of(self.model, self.title, self._tableau, self._request(backward, extended))
 
     def _request(self, backward: bool, extended: bool) -> SweepRequest:
         return SweepRequest(
@@ -116,7 +135,7 @@ class NativeSweep(CompiledSweep):
         return self._natives[mine]
 
     def _compiled(self, backward: bool, extended: bool) -> _core.NativeSweeper:
-        library = library_for(self.text(backward, extended))
+        library = library_for(self.key(backward, extended), lambda: self.text(backward, extended))
         table = library.handle.pontryagin_table
         table.restype = ctypes.c_void_p
         return _core.NativeSweeper(table(), t0=self._t0)
@@ -144,7 +163,7 @@ class AutoSweep(NativeSweep):
     def _sweeper(self, backward: bool, keep_state: bool, extended: bool) -> SweepRunner:
         key = backward, extended
         if key not in self._decided:
-            self._decided[key] = self._possible() and is_cached(self.text(*key))
+            self._decided[key] = self._possible() and is_cached(self.key(*key))
             if self._decided[key]:
                 self.reason = "Compiled code for it is in the cache."
         if self._decided[key]:
