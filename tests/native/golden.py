@@ -89,7 +89,7 @@ def cartpole() -> Problem:
 #: name -> problem, scheme, what of the request differs from PLAIN
 LIBRARIES: dict[str, tuple[Callable[[], Problem], str, dict[str, bool]]] = {
     "cartpole": (cartpole, "rk4", {"linear_control": True}),
-    "integrator": (integrator, "euler", {"backward": False, "extended": True}),
+    "integrator": (integrator, "midpoint", {"backward": False, "extended": True}),
     "pendulum": (pendulum, "tsitouras", {"linear_control": True, "linear_data": True, "uniform": False}),
     "slider": (slider, "heun", {"single": True}),
     "van_der_pol": (van_der_pol, "rk4", {"extended": True}),

@@ -121,7 +121,7 @@ class ModelSweep {
   static constexpr auto tableau = Request::tableau;
 
   // Numbers of a stage on the tape.
-  static constexpr int cut_size = Model::cut_size + (Request::extended ? Model::n() + 1 : 0);
+  static constexpr int cut_size = Model::cut_size + (Request::backward && Request::extended ? Model::n() + 1 : 0);
   static constexpr long step_size = static_cast<long>(Request::tableau.stages) * cut_size * W;
 
   static int segment_of(int steps) {
