@@ -5,7 +5,7 @@ Five small problems that together make the generator print whatever it can print
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -89,26 +89,25 @@ def cartpole() -> Problem:
 #: name -> problem, scheme, what of the request differs from PLAIN
 LIBRARIES: dict[str, tuple[Callable[[], Problem], str, dict[str, bool]]] = {
     "cartpole": (cartpole, "rk4", {"linear_control": True}),
-    "integrator": (integrator, "euler", {"backward": False, "extended": True}),
+    "integrator": (integrator, "midpoint", {"backward": False, "extended": True}),
     "pendulum": (pendulum, "tsitouras", {"linear_control": True, "linear_data": True, "uniform": False}),
     "slider": (slider, "heun", {"single": True}),
     "van_der_pol": (van_der_pol, "rk4", {"extended": True}),
 }
 
 
-def texts() -> Iterator[tuple[Path, str]]:
-    """File and text of each library."""
-    for name, (make, scheme, changes) in LIBRARIES.items():
-        problem = make()
-        request = SweepRequest(**(vars(PLAIN) | changes))
-        text = text_of(CompiledModel.of(problem), problem.name or name, tableau_named(scheme), request)
-        yield FOLDER / f"{name}.cpp", text
+def text_named(name: str) -> str:
+    make, scheme, changes = LIBRARIES[name]
+    problem = make()
+    request = SweepRequest(**(vars(PLAIN) | changes))
+    return text_of(CompiledModel.of(problem), problem.name or name, tableau_named(scheme), request)
 
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    for path, text in texts():
-        path.write_text(text, encoding="utf-8")
+    for name in LIBRARIES:
+        path = FOLDER / f"{name}.cpp"
+        path.write_text(text_named(name), encoding="utf-8")
         print(path)
 
 

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from pontryagin import problems
 from pontryagin.backend.compiled import CompiledSweep
-from pontryagin.sweep import BACKWARD_OUTPUTS, FORWARD_OUTPUTS, Arguments, SweepResult
+from pontryagin.backend.native import NativeSweep
+from pontryagin.sweep import BACKWARD_OUTPUTS, FORWARD_OUTPUTS, Arguments, ControlKind, SweepResult
 from pontryagin.time_grid import TimeGrid
 
 STEPS = 6
@@ -53,12 +54,25 @@ def assert_same_bits(whole: SweepResult, part: SweepResult, rows: slice) -> None
         assert bool(same.all()), name
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+TYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+
+
+@TYPES
 @pytest.mark.parametrize("kind", ["constant", "linear"])
 @pytest.mark.parametrize("name", problems.names())
-def test_batch_of_one_equals_batch_of_a_thousand(name: str, kind: str, dtype: torch.dtype) -> None:
+def test_batch_of_one_equals_batch_of_a_thousand(name: str, kind: ControlKind, dtype: torch.dtype) -> None:
+    assert_one_equals_a_thousand(CompiledSweep, name, kind, dtype)
+
+
+@TYPES
+def test_batch_of_one_equals_batch_of_a_thousand_in_compiled_cpp(dtype: torch.dtype) -> None:
+    """One problem: each takes the compiler seconds, and the C++ tests go on with others."""
+    assert_one_equals_a_thousand(NativeSweep, "orbit_raising", "linear", dtype)
+
+
+def assert_one_equals_a_thousand(tier: type[CompiledSweep], name: str, kind: ControlKind, dtype: torch.dtype) -> None:
     grid = TimeGrid.uniform(STEPS)
-    sweep = CompiledSweep(problems.get(name).problem(), grid, control_kind=kind, dtype=dtype, threads=1)
+    sweep = tier(problems.get(name).problem(), grid, control_kind=kind, dtype=dtype, threads=1)
     arguments = random_arguments(name, 1000, STEPS + (kind == "linear"), dtype)
     whole = sweep.evaluate(arguments, OUTPUTS)
     assert whole.objective is not None
@@ -67,8 +81,15 @@ def test_batch_of_one_equals_batch_of_a_thousand(name: str, kind: str, dtype: to
         assert_same_bits(whole, sweep.evaluate(rows_of(arguments, rows), OUTPUTS), rows)
 
 
-@pytest.mark.parametrize("name", ["quadrotor_tracking", "linear_tangent_steering"])
-def test_number_of_threads_changes_no_bit(name: str) -> None:
+@pytest.mark.parametrize(
+    ("tier", "name"),
+    [
+        (CompiledSweep, "quadrotor_tracking"),
+        (CompiledSweep, "linear_tangent_steering"),
+        (NativeSweep, "linear_tangent_steering"),
+    ],
+)
+def test_number_of_threads_changes_no_bit(tier: type[CompiledSweep], name: str) -> None:
     grid = TimeGrid.uniform(60)
     arguments = random_arguments(name, 700, 60, torch.float64)
     shared = Arguments(
@@ -78,8 +99,7 @@ def test_number_of_threads_changes_no_bit(name: str) -> None:
         parameters=arguments.parameters,
     )
     one, four = (
-        CompiledSweep(problems.get(name).problem(), grid, control_kind="constant", threads=threads)
-        for threads in (1, 4)
+        tier(problems.get(name).problem(), grid, control_kind="constant", threads=threads) for threads in (1, 4)
     )
     assert_same_bits(one.evaluate(arguments, OUTPUTS), four.evaluate(arguments, OUTPUTS), slice(None))
     assert_same_bits(one.evaluate(shared, OUTPUTS), four.evaluate(shared, OUTPUTS), slice(None))

@@ -12,6 +12,7 @@ from pontryagin.errors import NonFiniteError, ProblemError
 from pontryagin.evaluate import sweep
 from pontryagin.problem import Problem
 
+BACKENDS = ("torch", "interpreter", "native")
 N = 4
 U = torch.zeros(N, 1, dtype=torch.float64)
 
@@ -69,7 +70,7 @@ def test_the_first_place_is_named(case: str, backend: str) -> None:
         sweep(make(), U + torch.tensor(control, dtype=torch.float64), control="constant", backend=backend)
 
 
-@pytest.mark.parametrize("backend", ["torch", "interpreter"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_problem_of_the_batch_is_named(backend: str) -> None:
     make, control, _ = CASES["dynamics"]
     u = U.expand(5, N, 1).clone()
@@ -78,7 +79,7 @@ def test_the_problem_of_the_batch_is_named(backend: str) -> None:
         sweep(make(), u, control="constant", backend=backend)
 
 
-@pytest.mark.parametrize("backend", ["torch", "interpreter"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_shared_control_is_traced_to_the_problem_that_failed(backend: str) -> None:
     statement = problem(running_cost=lambda t, x, u: torch.sqrt(x[0]) * u[0])
     x0 = torch.tensor([[1.0], [0.0], [2.0]], dtype=torch.float64)

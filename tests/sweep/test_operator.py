@@ -23,7 +23,7 @@ from pontryagin.problem import Problem
 from pontryagin.sweep import Arguments
 from pontryagin.time_grid import TimeGrid
 
-BACKENDS = ("torch", "interpreter")
+BACKENDS = ("torch", "interpreter", "native")
 N = 4
 
 # torch.compile and its parts warn about themselves

@@ -121,7 +121,7 @@ class ModelSweep {
   static constexpr auto tableau = Request::tableau;
 
   // Numbers of a stage on the tape.
-  static constexpr int cut_size = Model::cut_size + (Request::extended ? Model::n() + 1 : 0);
+  static constexpr int cut_size = Model::cut_size + (Request::backward && Request::extended ? Model::n() + 1 : 0);
   static constexpr long step_size = static_cast<long>(Request::tableau.stages) * cut_size * W;
 
   static int segment_of(int steps) {
@@ -240,8 +240,8 @@ class ModelSweep {
     int segment;
     explicit Places(const SweepJob<T>& job) : segment(segment_of(job.steps)) {
       const long nodes = job.steps + 1L, segments = (job.steps + segment - 1L) / segment;
-      control = take((job.steps + Request::linear_control) * m);
-      data = take((job.steps + Request::linear_data) * nd);
+      control = take((job.steps + (Request::linear_control ? 1L : 0L)) * m);
+      data = take((job.steps + (Request::linear_data ? 1L : 0L)) * nd);
       tape = Request::backward ? take(segment * (step_size / W)) : -1;
       starts = Request::backward && segments > 1 ? take(segments * n) : -1;
       state = job.state ? take(nodes * n) : -1;
@@ -271,11 +271,11 @@ class ModelSweep {
   }
 
   template <class Values, class Count = decltype(Model::n())>
-  static PMP_INLINE void put(const Values& values, T* to, Count count = {}) {
+  static PMP_INLINE void put(const Values& values, T* to, Count count = Model::n()) {
     each(count, [&](auto i) PMP_INLINE_LAMBDA { values[i].store(to + i * W); });
   }
   template <class Values, class Count = decltype(Model::n())>
-  static PMP_INLINE void get(const T* from, Values& values, Count count = {}) {
+  static PMP_INLINE void get(const T* from, Values& values, Count count = Model::n()) {
     each(count, [&](auto i) PMP_INLINE_LAMBDA { values[i] = Real::load(from + i * W); });
   }
 

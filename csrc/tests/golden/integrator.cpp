@@ -57,8 +57,8 @@ struct Model {
 
 struct Request {
   using Scalar = double;
-  // euler: a, b, c
-  static constexpr UnrolledTableau<1> tableau{Tableau{1, {{}}, {1.0}, {0.0}}};
+  // midpoint: a, b, c
+  static constexpr UnrolledTableau<2> tableau{Tableau{2, {{}, {0.5}}, {0.0, 1.0}, {0.0, 0.5}}};
   static constexpr bool linear_control = false;
   static constexpr bool linear_data = false;
   static constexpr bool uniform = true;
