@@ -3,7 +3,6 @@
 // The cut depends on the batch alone, never on the number of threads, so that sums over the batch do not either.
 #pragma once
 
-
 namespace pontryagin {
 
 // Called now and then from the calling thread; true asks the sweep to stop.

@@ -10,8 +10,8 @@ namespace pontryagin {
 NativeSweeper::NativeSweeper(const NativeTable* table) : table_(table) {
   if (table == nullptr) throw std::invalid_argument("native library: no table");
   if (table->border != native_border)
-    throw std::invalid_argument("native library: version " + std::to_string(table->border) + " of the border, expected " +
-                                std::to_string(native_border));
+    throw std::invalid_argument("native library: version " + std::to_string(table->border) +
+                                " of the border, expected " + std::to_string(native_border));
 }
 
 template <class T>

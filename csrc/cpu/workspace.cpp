@@ -28,7 +28,8 @@ WorkspacePool::~WorkspacePool() {
 std::unique_ptr<Workspace> WorkspacePool::take() {
   for (std::atomic<Workspace*>& place : idle_)
     if (place.load(std::memory_order_relaxed) != nullptr)
-      if (Workspace* found = place.exchange(nullptr, std::memory_order_acquire)) return std::unique_ptr<Workspace>(found);
+      if (Workspace* found = place.exchange(nullptr, std::memory_order_acquire))
+        return std::unique_ptr<Workspace>(found);
   return std::make_unique<Workspace>();
 }
 

@@ -5,9 +5,9 @@
 // of where operands come from and where the result goes, because working that out costs as much as the arithmetic.
 #pragma once
 
-#include "math_calls.hpp"
 #include "interpreter_types.hpp"
 #include "macros.hpp"
+#include "math_calls.hpp"
 #include "opcode.hpp"
 #include "pack.hpp"
 

@@ -6,10 +6,10 @@
 // hand and the next are copied into a window of it and back, and a result nobody wants in memory goes to a spare slot.
 #pragma once
 
-#include "math_calls.hpp"
 #include "interpreter_types.hpp"
 #include "macros.hpp"
 #include "math.hpp"
+#include "math_calls.hpp"
 #include "opcode.hpp"
 #include "pack.hpp"
 

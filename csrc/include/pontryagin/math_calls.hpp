@@ -73,7 +73,6 @@ PMP_NOINLINE void sincos_at(const T* angle, T* sine, T* cosine) {
   }
 }
 
-
 }  // namespace calls
 }  // namespace PMP_ISA
 }  // namespace pontryagin

@@ -16,7 +16,7 @@ PMP_INLINE void sincos(Pack<float, 1> x, Pack<float, 1>& s, Pack<float, 1>& c) {
 namespace kernel {
 
 // pi/2 = half_pi[0] + half_pi[1] + ..., in parts so short that, up to `limit`, their products with k are exact where
-// the multiply-add is not fused. sin r = r + r z S(z), cos r = 1 - z/2 + z^2 C(z) for |r| <= pi/4, z = r^2, minimax.
+// the multiply-add is not fused. All are positive, so that a zero keeps its sign. sin r = r + r z S(z), cos r = 1 - z/2 + z^2 C(z) for |r| <= pi/4, z = r^2, minimax.
 template <class T>
 struct Circle;
 template <>
@@ -25,7 +25,7 @@ struct Circle<double> {
 #if PMP_FMA
   static constexpr double limit = 1e9;
   static constexpr int parts = 3;
-  static constexpr double half_pi[] = {0x1.921fb54442d18p+0, 0x1.1a62633145c07p-54, -0x1.f1976b7ed8fbcp-110};
+  static constexpr double half_pi[] = {0x1.921fb54442d18p+0, 0x1.1a62633145c06p-54, 0x1.c1cd129024e09p-107};
 #else
   static constexpr double limit = 1.6e6;
   static constexpr int parts = 4;
@@ -43,24 +43,24 @@ struct Circle<float> {
 #if PMP_FMA
   static constexpr float limit = 30000.0f;
   static constexpr int parts = 3;
-  static constexpr float half_pi[] = {0x1.921fb6p+0f, -0x1.777a5cp-25f, -0x1.ee59dap-50f};
+  static constexpr float half_pi[] = {0x1.921fb4p+0f, 0x1.4442dp-24f, 0x1.84698ap-48f};
 #else
   static constexpr float limit = 400.0f;
   static constexpr int parts = 3;
-  static constexpr float half_pi[] = {0x1.922p+0f, -0x1.2aeep-18f, -0x1.e973dcp-35f};
+  static constexpr float half_pi[] = {0x1.921ep+0f, 0x1.b544p-16f, 0x1.0b4612p-34f};
 #endif
   static constexpr float sine[] = {-1.666666716e-01f, 8.333329111e-03f, -1.983933325e-04f, 2.718293445e-06f};
   static constexpr float cosine[] = {4.166664556e-02f, -1.388736651e-03f, 2.443827543e-05f};
 };
 
-// |x| = k pi/2 + r + r_low (Cody and Waite 1980); the lowest bits of `shifted` are k.
+// x = k pi/2 + r + r_low (Cody and Waite 1980); the lowest bits of `shifted` are k, in two's complement.
 template <class P>
 PMP_INLINE void reduce_twofold(P x, P& shifted, P& r, P& r_low) {
   using Constants = Circle<typename P::Scalar>;
-  const P size = abs(x), magic(Format<typename P::Scalar>::magic);
-  shifted = fma(size, P(Constants::two_over_pi), magic);
+  const P magic(Format<typename P::Scalar>::magic);
+  shifted = fma(x, P(Constants::two_over_pi), magic);
   const P k = shifted - magic;
-  r = fnma(k, P(Constants::half_pi[0]), size);  // exact
+  r = fnma(k, P(Constants::half_pi[0]), x);  // exact
   r_low = P(0);
   PMP_UNROLL
   for (int i = 1; i < Constants::parts; ++i) {
@@ -79,44 +79,44 @@ template <class P>
 PMP_INLINE P reduce(P x, P& shifted, P& near) {
 #if PMP_FMA
   using Constants = Circle<typename P::Scalar>;
-  const P size = abs(x), magic(Format<typename P::Scalar>::magic);
-  shifted = fma(size, P(Constants::two_over_pi), magic);
+  const P magic(Format<typename P::Scalar>::magic);
+  shifted = fma(x, P(Constants::two_over_pi), magic);
   const P k = shifted - magic;
-  near = size;
+  near = x;
   PMP_UNROLL
   for (int i = 0; i + 1 < Constants::parts; ++i) near = fnma(k, P(Constants::half_pi[i]), near);
   return fnma(k, P(Constants::half_pi[Constants::parts - 1]), near);
 #else
   P r, r_low;
   reduce_twofold(x, shifted, r, r_low);
-  near = r + r_low;
+  near = select(x == P(0), x, r + r_low);  // -0 is not the sum of -0 and 0
   return near;
 #endif
 }
 
-// q = k modulo 4 picks function and sign.
+// q = k modulo 4 picks function and sign. The sine is a product, so that a zero keeps its sign.
 template <class P>
 PMP_INLINE void sincos(P x, P& s, P& c) {
   using T = typename P::Scalar;
   using Bits = typename P::Bits;
   using Constants = Circle<T>;
   P shifted, near;
-  const P r = reduce(x, shifted, near);
+  const P r = reduce(x, shifted, near), one(1);
   const P z = near * near, zz = z * z;
-  const P sine = fma(near * z, by_pairs(z, zz, Constants::sine), r);
-  const P cosine = fma(zz, by_pairs(z, zz, Constants::cosine), fma(P(-0.5), z, P(1)));
-  const Bits q = as_bits(shifted), sign(Format<T>::sign), one(1);
+  const P sine = r * fma(z, by_pairs(z, zz, Constants::sine), one);
+  const P cosine = fma(zz, by_pairs(z, zz, Constants::cosine), fma(P(-0.5), z, one));
+  const Bits q = as_bits(shifted), sign(Format<T>::sign);
   constexpr int up = 8 * sizeof(T) - 2;
-  const auto odd = (q & one) != Bits(0);
-  if constexpr (P::width ==
-                1) {  // by a factor 1 or -1: bits of a scalar change in another register, and come back late
+  const Bits s_sign = (q << up) & sign, c_sign = ((q + Bits(1)) << up) & sign;
+  if constexpr (P::width == 1) {
+    // By a factor 1 or -1: bits of a scalar change in another register, and come back late.
     const Bits plus(Format<T>::one);
-    s = select(odd, cosine, sine) * from_bits<P>(plus | ((as_bits(x) ^ (q << up)) & sign));
-    c = select(odd, sine, cosine) * from_bits<P>(plus | (((q + one) << up) & sign));
-    return;
+    s = choose(q, Bits(1), cosine, sine) * from_bits<P>(plus | s_sign);
+    c = choose(q, Bits(1), sine, cosine) * from_bits<P>(plus | c_sign);
+  } else {
+    s = from_bits<P>(as_bits(choose(q, Bits(1), cosine, sine)) ^ s_sign);
+    c = from_bits<P>(as_bits(choose(q, Bits(1), sine, cosine)) ^ c_sign);
   }
-  s = from_bits<P>(as_bits(select(odd, cosine, sine)) ^ ((as_bits(x) ^ (q << up)) & sign));
-  c = from_bits<P>(as_bits(select(odd, sine, cosine)) ^ (((q + one) << up) & sign));
 }
 
 template <class P>
@@ -124,7 +124,7 @@ PMP_INLINE P tan(P x) {
   using T = typename P::Scalar;
   using Constants = Circle<T>;
   P shifted, r, r_low;
-  reduce_twofold(x, shifted, r, r_low);
+  reduce_twofold(abs(x), shifted, r, r_low);
   const P z = r * r, z_low = fma(r + r, r_low, product_error(r, r, z)), half = P(-0.5) * z, one(1);
   const P s_rest = fma(r * z, polynomial(z, Constants::sine), r_low);
   const P s = r + s_rest, s_low = s_rest - (s - r);
@@ -153,8 +153,8 @@ PMP_INLINE void sincos(Pack<T, W> x, Pack<T, W>& s, Pack<T, W>& c) {
     const auto part = kernel::part(x, i);
     kernel::Part<P> sine, cosine;
     kernel::sincos(part, sine, cosine);
-    const auto rare = kernel::beyond_reduction(part);
-    if (PMP_UNLIKELY(any(rare))) {
+    if (PMP_UNLIKELY(!all_within(abs(part), decltype(part)(kernel::Circle<T>::limit)))) {
+      const auto rare = kernel::beyond_reduction(part);
       sine = kernel::patch(rare, part, sine, library::sin);
       cosine = kernel::patch(rare, part, cosine, library::cos);
     }

@@ -398,8 +398,9 @@ const NativeTable* native_table() {
   using Model = typename One::Model;
   static const NativeKernel<T> kernels[2] = {{1, One::workspace_slots, One::run},
                                              {wide, Wide::workspace_slots, Wide::run}};
-  static const NativeTable table{native_border, 8 * static_cast<int>(sizeof(T)), Model::n(),  Model::m(), Model::q(),
-                                 Model::nd(),   Model::r(),                      Request::linear_control, kernels};
+  static const NativeTable table{
+      native_border, 8 * static_cast<int>(sizeof(T)), Model::n(), Model::m(), Model::q(), Model::nd(),
+      Model::r(),    Request::linear_control,         kernels};
   return &table;
 }
 

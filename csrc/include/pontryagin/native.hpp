@@ -279,6 +279,14 @@ PMP_X86_ROUND(Double64, PMP_ROUNDSCALE_PD)
 PMP_X86_ROUND(Float64, PMP_ROUNDSCALE_PS)
 PMP_INLINE bool any(Int64x64 m) { return _mm512_test_epi64_mask((__m512i)m, (__m512i)m) != 0; }
 PMP_INLINE bool any(Int32x64 m) { return _mm512_test_epi32_mask((__m512i)m, (__m512i)m) != 0; }
+PMP_INLINE bool all_within(Double64 a, Double64 limit) { return _mm512_cmp_pd_mask(a, limit, _CMP_NLE_UQ) == 0; }
+PMP_INLINE bool all_within(Float64 a, Float64 limit) { return _mm512_cmp_ps_mask(a, limit, _CMP_NLE_UQ) == 0; }
+PMP_INLINE Double64 choose(UInt64x64 bits, UInt64x64 bit, Double64 set, Double64 clear) {
+  return _mm512_mask_blend_pd(_mm512_test_epi64_mask((__m512i)bits, (__m512i)bit), clear, set);
+}
+PMP_INLINE Float64 choose(UInt32x64 bits, UInt32x64 bit, Float64 set, Float64 clear) {
+  return _mm512_mask_blend_ps(_mm512_test_epi32_mask((__m512i)bits, (__m512i)bit), clear, set);
+}
 #endif
 
 #undef PMP_X86_SQRT
@@ -310,6 +318,16 @@ PMP_INLINE bool any(Int32x16 m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
 #endif
 
 #undef PMP_VECTOR_SIGN
+
+// Is every lane at most the limit? And a choice by one bit of each lane. AVX-512 has shorter ways for both (above).
+template <class V>
+PMP_INLINE bool all_within(V a, V limit) {
+  return !any(!(a <= limit));
+}
+template <class U, class V>
+PMP_INLINE V choose(U bits, U bit, V set, V clear) {
+  return (bits & bit) != 0 ? set : clear;
+}
 #endif
 
 }  // namespace native

@@ -21,8 +21,8 @@ struct NativeTable {
   int border;      // native_border
   int float_bits;  // 32 or 64
   int n, m, q, nd, r;
-  int control_nodes;     // K - N: 1 for a linear control
-  const void* kernels;   // NativeKernel<T>[2]
+  int control_nodes;    // K - N: 1 for a linear control
+  const void* kernels;  // NativeKernel<T>[2]
 };
 
 }  // namespace pontryagin

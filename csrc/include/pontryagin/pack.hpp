@@ -19,24 +19,24 @@ inline namespace PMP_ISA {
 
 // A statement for each register i of a pack. Written out for one and two: a loop would be taken apart by the compiler
 // too, but late and at several times the cost.
-#define PMP_PARTS(statement)                                      \
-  do {                                                            \
-    if constexpr (count == 1) {                                   \
-      constexpr int i = 0;                                        \
-      statement;                                                  \
-    } else if constexpr (count == 2) {                            \
-      {                                                           \
-        constexpr int i = 0;                                      \
-        statement;                                                \
-      }                                                           \
-      {                                                           \
-        constexpr int i = 1;                                      \
-        statement;                                                \
-      }                                                           \
-    } else {                                                      \
-      PMP_UNROLL                                                  \
-      for (int i = 0; i < count; ++i) statement;                  \
-    }                                                             \
+#define PMP_PARTS(statement)                     \
+  do {                                           \
+    if constexpr (count == 1) {                  \
+      constexpr int i = 0;                       \
+      statement;                                 \
+    } else if constexpr (count == 2) {           \
+      {                                          \
+        constexpr int i = 0;                     \
+        statement;                               \
+      }                                          \
+      {                                          \
+        constexpr int i = 1;                     \
+        statement;                               \
+      }                                          \
+    } else {                                     \
+      PMP_UNROLL                                 \
+      for (int i = 0; i < count; ++i) statement; \
+    }                                            \
   } while (0)
 
 // One condition per lane of `bytes` bytes.
@@ -46,11 +46,11 @@ struct Mask {
   static constexpr int count = W / lanes;
   typename NativeMask<bytes, lanes>::type v[count];
 
-#define PMP_MASK_BINARY(op)                                    \
-  friend PMP_INLINE Mask operator op(Mask a, Mask b) {         \
-    Mask r;                                                    \
-    PMP_PARTS(r.v[i] = a.v[i] op b.v[i]); \
-    return r;                                                  \
+#define PMP_MASK_BINARY(op)                            \
+  friend PMP_INLINE Mask operator op(Mask a, Mask b) { \
+    Mask r;                                            \
+    PMP_PARTS(r.v[i] = a.v[i] op b.v[i]);              \
+    return r;                                          \
   }
   PMP_MASK_BINARY(&)
   PMP_MASK_BINARY(|)
@@ -84,9 +84,7 @@ struct Pack {
   Vector v[count];
 
   Pack() = default;
-  PMP_INLINE Pack(T s) {
-    PMP_PARTS(v[i] = native::broadcast<Vector>(s));
-  }
+  PMP_INLINE Pack(T s) { PMP_PARTS(v[i] = native::broadcast<Vector>(s)); }
 
   // p is aligned to sizeof(Vector).
   static PMP_INLINE Pack load(const T* p) {
@@ -94,15 +92,13 @@ struct Pack {
     PMP_PARTS(native::load(p + i * lanes, r.v[i]));
     return r;
   }
-  PMP_INLINE void store(T* p) const {
-    PMP_PARTS(native::store(v[i], p + i * lanes));
-  }
+  PMP_INLINE void store(T* p) const { PMP_PARTS(native::store(v[i], p + i * lanes)); }
 
-#define PMP_BINARY(op)                                         \
-  friend PMP_INLINE Pack operator op(Pack a, Pack b) {         \
-    Pack r;                                                    \
-    PMP_PARTS(r.v[i] = a.v[i] op b.v[i]); \
-    return r;                                                  \
+#define PMP_BINARY(op)                                 \
+  friend PMP_INLINE Pack operator op(Pack a, Pack b) { \
+    Pack r;                                            \
+    PMP_PARTS(r.v[i] = a.v[i] op b.v[i]);              \
+    return r;                                          \
   }
   PMP_BINARY(+)
   PMP_BINARY(-)
@@ -113,11 +109,11 @@ struct Pack {
   PMP_BINARY(^)
 #undef PMP_BINARY
 
-#define PMP_COMPARE(op)                                        \
-  friend PMP_INLINE Mask operator op(Pack a, Pack b) {         \
-    Mask r;                                                    \
-    PMP_PARTS(r.v[i] = a.v[i] op b.v[i]); \
-    return r;                                                  \
+#define PMP_COMPARE(op)                                \
+  friend PMP_INLINE Mask operator op(Pack a, Pack b) { \
+    Mask r;                                            \
+    PMP_PARTS(r.v[i] = a.v[i] op b.v[i]);              \
+    return r;                                          \
   }
   PMP_COMPARE(<)
   PMP_COMPARE(<=)
@@ -127,11 +123,11 @@ struct Pack {
   PMP_COMPARE(!=)
 #undef PMP_COMPARE
 
-#define PMP_UNARY(name, expression)                      \
-  friend PMP_INLINE Pack name(Pack a) {                  \
-    Pack r;                                              \
-    PMP_PARTS(r.v[i] = expression); \
-    return r;                                            \
+#define PMP_UNARY(name, expression)     \
+  friend PMP_INLINE Pack name(Pack a) { \
+    Pack r;                             \
+    PMP_PARTS(r.v[i] = expression);     \
+    return r;                           \
   }
   PMP_UNARY(operator-, -a.v[i])
   PMP_UNARY(abs, native::abs(a.v[i]))
@@ -142,11 +138,11 @@ struct Pack {
   PMP_UNARY(trunc, native::trunc(a.v[i]))
 #undef PMP_UNARY
 
-#define PMP_TERNARY(name)                                                          \
-  friend PMP_INLINE Pack name(Pack a, Pack b, Pack c) {                            \
-    Pack r;                                                                        \
+#define PMP_TERNARY(name)                                     \
+  friend PMP_INLINE Pack name(Pack a, Pack b, Pack c) {       \
+    Pack r;                                                   \
     PMP_PARTS(r.v[i] = native::name(a.v[i], b.v[i], c.v[i])); \
-    return r;                                                                      \
+    return r;                                                 \
   }
   PMP_TERNARY(fma)   // a b + c
   PMP_TERNARY(fms)   // a b - c
@@ -177,6 +173,20 @@ struct Pack {
     PMP_PARTS(r.v[i] = m.v[i] ? a.v[i] : b.v[i]);
     return r;
   }
+
+#if !PMP_CUDA
+  friend PMP_INLINE bool all_within(Pack a, Pack limit) {
+    bool within = true;
+    PMP_PARTS(within = within & native::all_within(a.v[i], limit.v[i]));
+    return within;
+  }
+  // `set` where the bit is set, else `clear`.
+  friend PMP_INLINE Pack choose(Bits bits, Bits bit, Pack set, Pack clear) {
+    Pack r;
+    PMP_PARTS(r.v[i] = native::choose(bits.v[i], bit.v[i], set.v[i], clear.v[i]));
+    return r;
+  }
+#endif
 
   // As in torch: not a number if either is, the first of equals (-0 and 0 are equal).
   friend PMP_INLINE Pack min(Pack a, Pack b) { return select(b != b, b, select(b < a, b, a)); }
