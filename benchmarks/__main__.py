@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-BENCHMARKS = ("yardstick", "interpreter", "gallery")
+BENCHMARKS = ("yardstick", "interpreter", "native", "peers", "gallery")
 
 
 def main() -> None:
@@ -14,10 +14,14 @@ def main() -> None:
     parser.add_argument("--no-save", action="store_true", help="print only, leave benchmarks/results as it is")
     arguments = parser.parse_args()
     for name in BENCHMARKS if arguments.name is None else (arguments.name,):
-        report = importlib.import_module(f"benchmarks.run_{name}").run()
+        benchmark = importlib.import_module(f"benchmarks.run_{name}")
+        report = benchmark.run()
         report.show()
         if not arguments.no_save:
-            print(f"\nwritten to benchmarks/results/{report.save().name}")
+            written = [report.save()]
+            if hasattr(benchmark, "draw"):
+                written.append(benchmark.draw(report))
+            print("\n" + "\n".join(f"written to benchmarks/results/{path.name}" for path in written))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import time
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from benchmarks.cartpole import Batch, problem
+from benchmarks.ours import problem
+from benchmarks.workloads import CARTPOLE
 from pontryagin import Problem, solve, sweep
 
 
@@ -23,11 +24,11 @@ def main() -> None:
     make_fx(lambda x: torch.sin(x))(torch.zeros(2))
     lap("torch: set up tracing, once in a process", start)
 
-    batch = Batch.random(1)
+    batch = CARTPOLE.batch(1)
     start = time.perf_counter()
     sweep(
-        problem(),
-        batch.control[..., None],
+        problem(CARTPOLE),
+        batch.control,
         control="constant",
         initial_state=batch.initial_state,
         backend="interpreter",

@@ -10,7 +10,10 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("pontryagin", "torch", "numpy", "jax", "casadi")
+import torch
+
+PACKAGES = ("pontryagin", "torch", "numpy", "torchdiffeq", "jax", "diffrax", "casadi")
+_ALLOWED = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
 
 
 def describe() -> dict[str, object]:
@@ -25,10 +28,14 @@ def describe() -> dict[str, object]:
     }
 
 
-def use_one_core() -> None:
-    """Keep this process on one core, so that one thread is one thread for every package."""
+def use_cores(count: int) -> None:
+    """Keep this process on so many cores and torch on so many threads, so that a thread is a thread for every package.
+
+    Packages with threads of their own from the first import on, as JAX, keep what they found then.
+    """
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        os.sched_setaffinity(0, sorted(_ALLOWED)[-count:])
+    torch.set_num_threads(count)
 
 
 def _processor() -> str:

@@ -1,15 +1,17 @@
-"""Rows and limits of one benchmark, as a table on standard output and as JSON in benchmarks/results."""
+"""Rows and limits of one benchmark, as tables on standard output and as JSON in benchmarks/results."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks import machine
 
 RESULTS = Path(__file__).with_name("results")
+PER_STEP = "ns per problem and step"
+WIDEST = 6  # columns of a table
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Row:
     unit: str
     batch: int | None = None
     error: float | None = None  # relative, against float64 autograd, before anything was timed
+    group: str = ""  # the table that it stands in
+    steps: int | None = None  # of the horizon, where it is not the usual number
 
 
 @dataclass(frozen=True)
@@ -39,45 +43,86 @@ class Report:
     name: str
     rows: list[Row] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what was not measured, and why
 
-    def row(self, what: str, value: float, unit: str, batch: int | None = None, error: float | None = None) -> None:
-        self.rows.append(Row(what, value, unit, batch, error))
+    def row(
+        self,
+        what: str,
+        value: float,
+        unit: str,
+        batch: int | None = None,
+        error: float | None = None,
+        group: str = "",
+        steps: int | None = None,
+    ) -> None:
+        self.rows.append(Row(what, value, unit, batch, error, group, steps))
 
     def check(self, what: str, value: float, limit: str, batch: int | None = None) -> None:
         self.checks.append(Check(what, value, limit, batch))
 
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
     def show(self) -> None:
-        lines = [("", "B", "", "", "error")]
-        for r in self.rows:
-            error = "" if r.error is None else f"{r.error:.0e}"
-            lines.append((r.what, str(r.batch or ""), f"{r.value:,.4g}", r.unit, error))
-        print(f"\n{self.name}\n{_aligned(lines)}")
-        if not self.checks:
-            return
-        limits = [("", "B", "", "limit", "")]
-        for c in self.checks:
-            limits.append((c.what, str(c.batch or ""), f"{c.value:.3g}", c.limit, "" if c.met else "missed"))
-        print(f"\n{_aligned(limits)}")
+        for group in dict.fromkeys(r.group for r in self.rows):
+            print(f"\n{self.name}{group and ': '}{group}")
+            print(_table([r for r in self.rows if r.group == group]))
+        if self.checks:
+            limits = [("", "B", "", "limit", "")]
+            for c in self.checks:
+                limits.append((c.what, str(c.batch or ""), f"{c.value:.3g}", c.limit, "" if c.met else "missed"))
+            print(f"\n{_aligned(limits, left=(0, 3))}")
+        if self.notes:
+            print("\nNot measured:")
+        for text in self.notes:
+            print(f"- {text}")
 
     def save(self) -> Path:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{self.name}.json"
         content = {
             "machine": machine.describe(),
-            "rows": [asdict(r) for r in self.rows],
+            "rows": [{key: value for key, value in asdict(r).items() if value is not None} for r in self.rows],
             "checks": [{**asdict(c), "met": c.met} for c in self.checks],
+            "notes": self.notes,
         }
         path.write_text(json.dumps(content, indent=1) + "\n")
         return path
 
 
-def _aligned(lines: Sequence[tuple[str, ...]]) -> str:
+def _table(rows: Sequence[Row]) -> str:
+    """A line for each thing measured, a column for each size of batch and the largest error; or a line for each row."""
+    columns = list(dict.fromkeys((r.batch, r.steps) for r in rows))
+    if len(columns) > WIDEST:
+        plain = [("", "", "", "", "error")]
+        for r in rows:
+            error = "" if r.error is None else f"{r.error:.0e}"
+            plain.append((r.what, _heading((r.batch, r.steps)), f"{r.value:,.4g}", r.unit, error))
+        return _aligned(plain, left=(0, 1, 3))
+    lines: list[tuple[str, ...]] = [("", *map(_heading, columns), "", "error")]
+    for what, unit in dict.fromkeys((r.what, r.unit) for r in rows):
+        same = [r for r in rows if (r.what, r.unit) == (what, unit)]
+        cells = {(r.batch, r.steps): f"{r.value:,.4g}" for r in same}
+        errors = [r.error for r in same if r.error is not None]
+        error = f"{max(errors):.0e}" if errors else ""
+        lines.append((what, *(cells.get(column, "") for column in columns), unit, error))
+    return _aligned(lines, left=(0, len(columns) + 1))
+
+
+def _heading(column: tuple[int | None, int | None]) -> str:
+    names = ("B", "N")
+    return " ".join(f"{name}={value}" for name, value in zip(names, column, strict=True) if value is not None)
+
+
+def _aligned(lines: Sequence[tuple[str, ...]], left: Iterable[int]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    kept = set(left)
 
     def padded(line: tuple[str, ...]) -> list[str]:
         return [
-            cell.ljust(width) if i in (0, 3) else cell.rjust(width)
+            cell.ljust(width) if i in kept else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
 
-    return "\n".join("  ".join(padded(line)) for line in lines)
+    return "\n".join("  ".join(padded(line)).rstrip() for line in lines)

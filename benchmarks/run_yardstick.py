@@ -5,27 +5,28 @@ from __future__ import annotations
 import torch
 
 from benchmarks import machine
-from benchmarks.cartpole import STEPS, Batch
-from benchmarks.report import Report
+from benchmarks.contender import asserted
+from benchmarks.report import PER_STEP, Report
 from benchmarks.timing import interleaved
-from benchmarks.yardstick import Yardstick, multiply_add_peak
+from benchmarks.workloads import CARTPOLE
+from benchmarks.workloads.workload import STEPS
+from benchmarks.yardstick import multiply_add_peak, operations_per_step, yardstick
 
-#: Rounding of N steps grows with the sensitivity of the swing; float32 has some seven digits to start with.
-TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-4}
+SIZES = (1, 64, 1024, 16384)
 
 
 def run() -> Report:
-    machine.use_one_core()
-    torch.set_num_threads(1)
+    machine.use_cores(1)
     report = Report("yardstick")
-    for dtype, tolerance in TOLERANCE.items():
+    for dtype in (torch.float64, torch.float32):
         name = str(dtype).removeprefix("torch.")
-        error = Yardstick(Batch.random(67, dtype)).answer().error(Batch.random(67).eager())  # packs and single problems
-        assert error < tolerance, f"the yardstick is wrong by {error:.1e} in {name}"
-        sizes = (1, 64, 1024, 16384)
-        times = interleaved({str(size): Yardstick(Batch.random(size, dtype)) for size in sizes})
-        for size in sizes:
+        batches = {size: CARTPOLE.batch(size, dtype) for size in SIZES}
+        contenders = {size: yardstick(batch) for size, batch in batches.items()}
+        errors = {size: asserted(contenders[size], batch) for size, batch in batches.items()}
+        times = interleaved({str(size): contender.call for size, contender in contenders.items()})
+        for size in SIZES:
             nanoseconds = times.median(str(size)) / size / STEPS * 1e9
-            report.row(f"hand-written, {name}", nanoseconds, "ns per problem and step", size, error)
+            report.row(f"hand-written, {name}", nanoseconds, PER_STEP, size, errors[size])
         report.row(f"multiply-add peak, {name}", multiply_add_peak(dtype) / 1e9, "GFLOP/s")
+    report.row("operations of the hand-written gradient", operations_per_step(), "per problem and step")
     return report

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 Call = Callable[[], object]
+
+#: Seconds; a first call that takes longer is not repeated to see what it takes when it is warm.
+LONG = 0.5
+
+#: Seconds between contenders by the number of threads: those of a pool spin for a while in wait of more work.
+SETTLE = {1: 0.0, 2: 0.01}
 
 
 @dataclass(frozen=True)
@@ -28,19 +35,35 @@ class Times:
         return statistics.median(a - b for a, b in zip(self.seconds[name], self.seconds[other], strict=True))
 
 
-def interleaved(calls: Mapping[str, Call], rounds: int = 31, slice_seconds: float = 0.01) -> Times:
-    """Every call once a round, repeated until a slice of time is filled; the first round warms up and is dropped."""
+def interleaved(
+    calls: Mapping[str, Call],
+    rounds: int = 31,
+    slice_seconds: float = 0.01,
+    budget_seconds: float = math.inf,
+    settle_seconds: float = 0.0,
+) -> Times:
+    """Every call once a round, repeated until a slice of time is filled; the first round warms up and is dropped.
+
+    `settle_seconds` before each lets the threads of the one before fall asleep.
+    No round begins once the budget is spent: of very slow calls, which answered once before, the first is then all.
+    """
+    start = time.perf_counter()
     repeats = {}
-    for name, call in calls.items():
-        call()
-        repeats[name] = max(1, round(slice_seconds / max(_seconds(call, 1), 1e-7)))
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for index in range(rounds + 1):
+    for name, call in calls.items():
+        spent = _seconds(call, 1)
+        if spent < LONG:
+            spent = _seconds(call, 1)
+        seconds[name].append(spent)
+        repeats[name] = max(1, round(slice_seconds / max(spent, 1e-7)))
+    for _ in range(rounds + 1):
+        if time.perf_counter() - start > budget_seconds:
+            break
         for name, call in calls.items():
-            spent = _seconds(call, repeats[name])
-            if index > 0:
-                seconds[name].append(spent)
-    return Times(seconds)
+            time.sleep(settle_seconds)
+            seconds[name].append(_seconds(call, repeats[name]))
+    warm = max(0, min(2, len(seconds[name]) - 1))
+    return Times({name: spent[warm:] for name, spent in seconds.items()})
 
 
 def _seconds(call: Call, repeat: int) -> float:

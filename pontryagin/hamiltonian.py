@@ -15,10 +15,15 @@ Inputs of the graphs, by group: t, x (n), u (m), theta (q), d (nd), w, m (n), om
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+from pontryagin.errors import CaptureError
 from pontryagin.graph import Graph, ImplicitParameters, Node, capture, gradient, simplify
 from pontryagin.problem import Problem
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,45 @@ def weighted_sum(graph: Graph, weights: list[Node], values: tuple[Node, ...]) ->
     return total
 
 
+def arguments_along(problem: Problem) -> list[tuple[str, int | None]]:
+    """The groups of inputs of functions on the path, and their sizes."""
+    return [
+        ("t", None),
+        ("x", problem.state_dim),
+        ("u", problem.control_dim),
+        ("theta", problem.parameter_dim),
+        ("d", problem.data_dim),
+    ]
+
+
+def remembered(problem: Problem, key: str, make: Callable[[Problem], Made]) -> Made:
+    """What is made of a problem once and kept with it; a refusal is remembered too."""
+    kept = problem._cache.get(key)
+    if kept is None:
+        try:
+            kept = make(problem)
+        except CaptureError as refusal:
+            kept = refusal
+        problem._cache[key] = kept
+    if isinstance(kept, CaptureError):
+        raise kept
+    found: Made = kept
+    return found
+
+
 def derive(problem: Problem) -> Equations:
-    """Captures the functions of a problem and differentiates w L + m.f and omega_0 phi + omega.e.
+    """Captures the functions of a problem and differentiates w L + m.f and omega_0 phi + omega.e, once.
 
     Raises CaptureError when a function cannot become a graph.
     """
+    return remembered(problem, "equations", _derived)
+
+
+def _derived(problem: Problem) -> Equations:
     graph = Graph()
     n, m, nd = problem.state_dim, problem.control_dim, problem.data_dim
     implicit = ImplicitParameters(problem.parameter_dim)
-    path = [("t", None), ("x", n), ("u", m), ("theta", problem.parameter_dim), ("d", nd)]
+    path = arguments_along(problem)
     end = [("t", None), ("x", n), ("theta", problem.parameter_dim)]
     functions = problem.functions
 

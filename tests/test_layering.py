@@ -21,7 +21,8 @@ LAYER = {
     **dict.fromkeys(["values", "time_grid", "tableau", "control_set", "control", "functions", "trial"], 1),
     **dict.fromkeys(["data", "parameters", "horizon", "problem", "graph"], 1),
     # the principle, and the sweep as others see it
-    **dict.fromkeys(["hamiltonian", "pointwise", "codegen", "sweep", "sweep_arguments", "instances"], 2),
+    **dict.fromkeys(["hamiltonian", "second_order", "pointwise", "codegen"], 2),
+    **dict.fromkeys(["sweep", "sweep_arguments", "instances"], 2),
     # where sweeps run, and the methods that ask for them
     **dict.fromkeys(["backend", "diagnose", "optim"], 3),
     # what is made of an answer

@@ -6,57 +6,55 @@ A mark to measure by, with flags that nothing distributed may use: see cartpole.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
-import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from benchmarks.cartpole import STEPS, Answer, Batch
+from benchmarks.build import shared_library
+from benchmarks.contender import Contender
+from benchmarks.workloads.workload import Answer, Batch
 
-SOURCE = Path(__file__).with_name("cartpole.cpp")
-BUILD = Path(__file__).resolve().parents[2] / "build" / "yardstick"
-FLAGS = ["-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
+HERE = Path(__file__).parent
+FLAGS = ["-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"]
+NAME = "hand-written C++"
+
+
+@lru_cache(maxsize=2)
+def _library(name: str) -> ctypes.CDLL:
+    command = [os.environ.get("CXX", "c++"), *FLAGS]
+    return ctypes.CDLL(str(shared_library("yardstick", HERE / name, command, also=(HERE / "cartpole.cpp",))))
 
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL:
-    """The library, compiled for this machine when source, flags or compiler are new."""
-    command = [os.environ.get("CXX", "c++"), *FLAGS, str(SOURCE)]
-    banner = subprocess.run([command[0], "--version"], capture_output=True, check=True).stdout
-    digest = hashlib.sha256(b"\0".join([SOURCE.read_bytes(), banner, *map(str.encode, FLAGS)])).hexdigest()
-    target = BUILD / f"{digest[:16]}.so"
-    if not target.exists():
-        BUILD.mkdir(parents=True, exist_ok=True)
-        scratch = target.with_suffix(f".{os.getpid()}")
-        subprocess.run([*command, "-o", str(scratch)], check=True)
-        scratch.replace(target)
-    loaded = ctypes.CDLL(str(target))
+    loaded = _library("cartpole.cpp")
     loaded.tape_size.restype = ctypes.c_long
     loaded.peak_f64.restype = loaded.peak_f32.restype = ctypes.c_double
     loaded.peak_f64.argtypes = loaded.peak_f32.argtypes = [ctypes.c_long]
     return loaded
 
 
-class Yardstick:
-    """One batch, laid out as the kernel likes it; the call is a foreign call and the kernel, nothing else."""
+class _Part:
+    """Problems of a batch, laid out as the kernel likes it; the call is a foreign call and the kernel, nothing else."""
 
-    def __init__(self, batch: Batch) -> None:
-        size, dtype = batch.control.shape[0], batch.control.dtype
+    def __init__(self, initial_state: torch.Tensor, control: torch.Tensor) -> None:
+        size, steps, _ = control.shape
+        dtype = control.dtype
         # Rows a power of two apart would fall into the same sets of the cache.
         self._stride = size if size % 256 else size + 64
         self._size = size
-        self._state = self._rows(batch.initial_state)
-        self._control = self._rows(batch.control)
+        self._state = self._rows(initial_state)
+        self._control = self._rows(control[..., 0])
         self._gradient = torch.zeros_like(self._control)
         self._objective = torch.zeros(size, dtype=dtype)
-        self._tape = torch.zeros(library().tape_size(STEPS), dtype=dtype)
+        self._tape = torch.zeros(library().tape_size(steps), dtype=dtype)
         tensors = [self._state, self._control, self._objective, self._gradient]
         addresses = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
-        sizes = [ctypes.c_int(STEPS), ctypes.c_long(size), ctypes.c_long(self._stride)]
+        sizes = [ctypes.c_int(steps), ctypes.c_long(size), ctypes.c_long(self._stride)]
         self._arguments = (*addresses, *sizes, ctypes.c_void_p(self._tape.data_ptr()))
         self._function = library().cartpole_f64 if dtype == torch.float64 else library().cartpole_f32
 
@@ -69,8 +67,35 @@ class Yardstick:
         self._function(*self._arguments)
 
     def answer(self) -> Answer:
-        self()
-        return Answer(self._objective, self._gradient[:, : self._size].T)
+        return Answer(self._objective, self._gradient[:, : self._size].T[..., None])
+
+
+def yardstick(batch: Batch, threads: int = 1) -> Contender:
+    """Several threads take equal parts of the batch; they are threads of Python, woken for every call."""
+    count = min(threads, batch.size)
+    parts = [
+        _Part(*part)
+        for part in zip(batch.initial_state.tensor_split(count), batch.control.tensor_split(count), strict=True)
+    ]
+    if count == 1:
+        call = parts[0].__call__
+    else:
+        pool = ThreadPoolExecutor(count)
+
+        def call() -> None:
+            list(pool.map(_Part.__call__, parts))
+
+    def answer() -> Answer:
+        call()
+        answers = [part.answer() for part in parts]
+        return Answer(torch.cat([a.objective for a in answers]), torch.cat([a.gradient for a in answers]))
+
+    return Contender(NAME, call, answer)
+
+
+def operations_per_step() -> int:
+    """Additions, multiplications and divisions of one problem in one step, forward and backward: see count.cpp."""
+    return int(_library("count.cpp").operations_per_step())
 
 
 def multiply_add_peak(dtype: torch.dtype) -> float:

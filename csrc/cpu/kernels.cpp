@@ -54,6 +54,7 @@ class InterpretedSweep {
 
  private:
   void set_time(int k) {
+    if (linked_.uniform && !linked_.timed) return;
     const Real span = Real::load(fixed(linked_.span));
     if (!linked_.uniform) (span * Real(static_cast<T>(job_.tau[k + 1] - job_.tau[k]))).store(fixed(linked_.h));
     fma(span, Real(static_cast<T>(job_.tau[k])), Real(static_cast<T>(job_.t0))).store(fixed(linked_.t));
@@ -67,15 +68,14 @@ class InterpretedSweep {
       Machine<Real>::run(program, reinterpret_cast<char*>(fixed_), reinterpret_cast<char*>(record(k)));
     } else {
       // The record at hand and the head of the next pass through the window.
-      const long sizes[] = {0, one_lane::round_up(linked_.head_count), record_stride()};
-      const long next_size = k < job_.steps && reads != none ? sizes[head] : 0;
+      const Extent of_next = k < job_.steps && reads != none ? head : none;
       T* const window = fixed_ + one_lane::window(linked_.fixed_count);
       T* const next = window + record_stride();
-      copy_window(window, record(k), sizes[reads]);
-      copy_window(next, record(k + 1), next_size);
+      copy_window(window, record(k), reads);
+      copy_window(next, record(k + 1), of_next);
       MachineOne<T>::run(program, reinterpret_cast<char*>(fixed_));
-      copy_window(record(k), window, sizes[writes]);
-      copy_window(record(k + 1), next, next_size);
+      copy_window(record(k + 1), next, of_next);
+      copy_window(record(k), window, writes);
     }
   }
 
@@ -84,9 +84,13 @@ class InterpretedSweep {
     if (W > 1) return static_cast<long>(linked.fixed_count) * W;
     return one_lane::window(linked.fixed_count) + 2 * slots_of_record(linked.record_count);
   }
-  static void copy_window(T* to, const T* from, long size) {
+  // A head is copied scalar by scalar, as it was written: a group would wait until its scalars have reached the cache.
+  void copy_window(T* to, const T* from, Extent extent) const {
     using Group = Pack<T, W == 1 ? one_lane::slot_group : W>;
-    for (long i = 0; i < size; i += one_lane::slot_group) Group::load(from + i).store(to + i);
+    if (extent == head)
+      for (int i = 0; i < linked_.head_count; ++i) to[i] = from[i];
+    if (extent == all)
+      for (long i = 0; i < record_stride(); i += one_lane::slot_group) Group::load(from + i).store(to + i);
   }
 
   const SweepJob<T>& job_;

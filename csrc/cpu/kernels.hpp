@@ -14,6 +14,7 @@ struct LinkedSweep {
   int constant_count = 0;
   int n = 0, m = 0, q = 0, nd = 0, r = 0;
   bool linear_control = false, linear_data = false, with_backward = false, extended = false, uniform = false;
+  bool timed = true;   // whether a step's programs read the time
   int head_count = 0;  // leading slots of a record: all but the cut
   // slots of the fixed bank
   int span, h, t, omega_0, cost, objective, lagrangian, span_adjoint, theta, theta_adjoint, nu, rho, e, first_constant;

@@ -89,6 +89,8 @@ int as_fused(Instruction& instruction, Place one, Place minus_zero) {
       if (acc == Accumulator::first) acc = Accumulator::last;
       else if (acc == Accumulator::last) acc = Accumulator::first;
       break;
+    case Op::fma3: return 6;
+    case Op::fnma3: return 7;
     default: return -1;
   }
   return (minus ? 3 : 0) + static_cast<int>(acc);

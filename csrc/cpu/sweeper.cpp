@@ -58,6 +58,7 @@ const LinkedSweep& Sweeper::linked_for(int choice) {
   l.linear_control = programs_.request.linear_control, l.linear_data = programs_.request.linear_data;
   l.with_backward = programs_.request.backward, l.extended = programs_.request.extended;
   l.uniform = programs_.request.uniform, l.head_count = r.cut;
+  l.timed = reads(programs_.forward, {Bank::fixed, f.t}) || reads(programs_.backward, {Bank::fixed, f.t});
   l.span = f.span, l.h = f.h, l.t = f.t, l.omega_0 = f.omega_0, l.cost = f.cost, l.objective = f.objective;
   l.lagrangian = f.lagrangian, l.span_adjoint = f.span_adjoint, l.theta = f.theta, l.theta_adjoint = f.theta_adjoint;
   l.nu = f.nu, l.rho = f.rho, l.e = f.e, l.first_constant = f.constants, l.fixed_count = f.count;

@@ -230,7 +230,7 @@ class Assembler {
       where_[cosine] = choose_place(cosine);
       program_.code.push_back({Op::sincos, accumulator, true, where_[sine], x, {}, where_[cosine]});
       stored_[sine] = stored_[cosine] = 1;
-      in_accumulator_ = cosine;
+      in_accumulator_ = sine;
       return;
     }
     emit(id);
@@ -265,6 +265,7 @@ class Assembler {
       push(id, node.op, Accumulator::none, ops, count);
       return;
     }
+    if (emit_triple(id, node)) return;
     // At most one operand tree may stay in the accumulator, and it must be the one evaluated last.
     int last = -1;
     for (int k = 0; k < count; ++k)
@@ -285,6 +286,25 @@ class Assembler {
     }
     push(id, node.op, accumulator, ops, count);
   }
+
+  // A sum with a product of three factors: the rest of the sum stays in the accumulator.
+  bool emit_triple(int id, const TapeNode& node) {
+    if (node.op != Op::fma && node.op != Op::fnma) return false;
+    int product = node.a, factor = node.b;
+    if (!only_in_accumulator(product) || nodes_[product].op != Op::mul) std::swap(product, factor);
+    if (!only_in_accumulator(product) || nodes_[product].op != Op::mul) return false;
+    int ops[3] = {nodes_[product].a, nodes_[product].b, factor};
+    const bool all_there = in_memory(ops[0]) && in_memory(ops[1]) && in_memory(ops[2]);
+    if (in_memory(node.c) && !(all_there && node.c == in_accumulator_)) return false;
+    for (int operand : ops) evaluate_to_memory(operand);
+    if (in_memory(node.c)) read(node.c);
+    else emit(node.c);
+    --uses_[product];
+    push(id, node.op == Op::fma ? Op::fma3 : Op::fnma3, Accumulator::none, ops, 3);
+    return true;
+  }
+
+  bool only_in_accumulator(int id) const { return !in_memory(id) && !root_[id]; }
 
   void push(int id, Op op, Accumulator accumulator, const int* ops, int count) {
     Instruction instruction{op, accumulator, false, {}, {}, {}, {}};
@@ -349,6 +369,12 @@ class Assembler {
 
 Program assemble(const Tape& tape, const std::vector<Output>& outputs, const Given& given, ConstantPool& constants) {
   return Assembler(tape, outputs, given, constants).run();
+}
+
+bool reads(const Program& program, Place place) {
+  return std::any_of(program.code.begin(), program.code.end(), [place](const Instruction& i) {
+    return i.a == place || i.b == place || (i.c == place && i.op != Op::sincos);
+  });
 }
 
 std::string listing(const Program& program) {

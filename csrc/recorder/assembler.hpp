@@ -54,6 +54,9 @@ using Given = std::unordered_map<int, Place>;  // nodes whose value is already i
 // reads of it come first. Temporaries are numbered from `temporary_base`; `relocate` moves them.
 Program assemble(const Tape& tape, const std::vector<Output>& outputs, const Given& given, ConstantPool& constants);
 
+// Whether an instruction reads this place.
+bool reads(const Program& program, Place place);
+
 // One line an instruction, for people: "r3 = fma acc f7 f9". Places are f (fixed), r (record), n (next record).
 std::string listing(const Program& program);
 

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -89,27 +89,29 @@ def directory() -> Path:
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "pontryagin"
 
 
-def is_cached(text: str) -> bool:
+def is_cached(key: str) -> bool:
     """Whether `library_for` would answer without compiling."""
     try:
-        digest = digest_of(text, find_compiler())
+        digest = digest_of(key, find_compiler())
         return digest in _opened or any(_whole(place, digest) for place in _places())
     except (BackendError, OSError):
         return False
 
 
-def library_for(text: str) -> Library:
+def library_for(key: str, write: Callable[[], str] | None = None) -> Library:
     """The library made of a C++ text, opened: the one this process has, else the one on disk, else compiled now.
+
+    The key is the text, or whatever determines the text that `write` returns: it is asked only where it is compiled.
 
     Where the directory cannot be written to or the disk is full, it is built in a temporary directory of this process,
     with a warning. Raises CompileError, and BackendError where there is no compiler or others could have put code into
     the directory.
     """
     compiler = find_compiler()
-    digest = digest_of(text, compiler)
+    digest = digest_of(key, compiler)
     if digest in _opened:
         return _opened[digest]
-    library = _kept(digest) or _built(digest, text, compiler)
+    library = _kept(digest) or _built(digest, write() if write else key, compiler)
     _opened[digest] = replace(library, compiled=False, seconds=0.0)
     return library
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pontryagin import _core
-from pontryagin.codegen.bytecode import flatten
+from pontryagin.codegen.bytecode import digest_of_graphs, flatten
 from pontryagin.errors import CaptureError, ProblemError
 from pontryagin.hamiltonian import Equations, derive
 from pontryagin.problem import Problem
@@ -45,18 +45,21 @@ class CompiledModel:
     def __init__(self, problem: Problem) -> None:
         self.equations: Equations = derive(problem)
         e = self.equations
-        self.core = _core.Model(
-            n=e.state_dim,
-            m=e.control_dim,
-            q=e.parameter_dim,
-            nd=e.data_dim,
-            equalities=e.equality_count,
-            inequalities=e.inequality_count,
-            dynamics=flatten(e.dynamics, _core.operations),
-            pullback=flatten(e.pullback, _core.operations),
-            terminal=flatten(e.terminal, _core.operations),
-            terminal_pullback=flatten(e.terminal_pullback, _core.operations),
-        )
+        graphs = {
+            name: flatten(getattr(e, name), _core.operations)
+            for name in ("dynamics", "pullback", "terminal", "terminal_pullback")
+        }
+        sizes = {
+            "n": e.state_dim,
+            "m": e.control_dim,
+            "q": e.parameter_dim,
+            "nd": e.data_dim,
+            "equalities": e.equality_count,
+            "inequalities": e.inequality_count,
+        }
+        arguments: dict[str, Any] = {**sizes, **graphs}
+        self.core = _core.Model(**arguments)
+        self.digest = digest_of_graphs(sizes, graphs)
         self.points = _core.PointEvaluator(self.core)
         self.sweepers: dict[tuple[Any, ...], _core.Sweeper] = {}
         self.natives: dict[tuple[Any, ...], _core.NativeSweeper | None] = {}  # None: the compiler failed

@@ -7,10 +7,13 @@ each is small and compiles fast; a problem has one for each request that was mad
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import warnings
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from pontryagin import _core
+from pontryagin import _core, codegen
 from pontryagin.backend.cache import is_cached, library_for
 from pontryagin.backend.compiled import CompiledModel, CompiledSweep, SweepRunner
 from pontryagin.backend.toolchain import CompileError, find_compiler
@@ -22,6 +25,9 @@ from pontryagin.tableau import Tableau
 
 #: Straight-line code with more operations than this takes compilers minutes; the interpreter has no such limit.
 LARGEST = 20_000
+
+#: Small formulas leave registers free for a second pack beside the first; larger ones would spill them.
+LARGEST_PAIRED = 100
 
 #: Estimated seconds in the interpreter, on one request, after which "auto" compiles: about twice what that takes.
 PATIENCE = 4.0
@@ -49,7 +55,21 @@ def text_of(model: CompiledModel, title: str, tableau: Tableau, request: SweepRe
         terminal_pullback=e.terminal_pullback,
         extended=request.extended,
     )  # fmt: skip
-    return library_text(formulas, request, tableau, unrolled=operations(model) <= LARGEST_INLINE)
+    count = operations(model)
+    registers = 2 if count <= LARGEST_PAIRED else 1
+    return library_text(formulas, request, tableau, unrolled=count <= LARGEST_INLINE, registers=registers)
+
+
+@cache
+def _generator() -> str:
+    """SHA-256 over the files that write texts: with others, the same formulas may give another text."""
+    files = sorted(Path(codegen.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def key_of(model: CompiledModel, title: str, tableau: Tableau, request: SweepRequest) -> str:
+    """All that determines the text of a library, without writing it."""
+    return repr((_generator(), model.digest, title, tableau, request))
 
 
 class NativeSweep(CompiledSweep):
@@ -68,17 +88,22 @@ class NativeSweep(CompiledSweep):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
+        self._natives: dict[tuple[bool, bool], _core.NativeSweeper | None] = {}
         count = operations(self.model)
         if count > LARGEST:
             raise BackendError(
-                f"the formulas of a stage hold {count} operations, and compilers take minutes over more than {LARGEST}; "
-                'use backend="interpreter"'
+                f"the formulas of a stage hold {count} operations; compilers take minutes over more than {LARGEST}. "
+                'Use backend="interpreter"'
             )
         find_compiler()
 
     def text(self, backward: bool = True, extended: bool = False) -> str:
         """The C++ text for this grid, scheme and type."""
         return text_of(self.model, self.title, self._tableau, self._request(backward, extended))
+
+    def key(self, backward: bool = True, extended: bool = False) -> str:
+        """What the text is found by in the cache."""
+        return key_of(self.model, self.title, self._tableau, self._request(backward, extended))
 
     def _request(self, backward: bool, extended: bool) -> SweepRequest:
         return SweepRequest(
@@ -91,23 +116,30 @@ class NativeSweep(CompiledSweep):
         )
 
     def _sweeper(self, backward: bool, keep_state: bool, extended: bool) -> SweepRunner:
-        kept = self.model.natives
-        key = (self._tableau, self._t0, self._request(backward, extended))
-        if key not in kept:
-            try:
-                kept[key] = self._compiled(backward, extended)
-            except CompileError as error:
-                warnings.warn(f"The interpreter sweeps, because {error}", stacklevel=2)
-                kept[key] = None
-        native = kept[key]
+        native = self._native(backward, extended)
         if native is not None:
             self.name = "native"
             return native
         self.name = "interpreter"
         return super()._sweeper(backward, keep_state, extended)
 
+    def _native(self, backward: bool, extended: bool) -> _core.NativeSweeper | None:
+        """The library of this request, None where the compiler failed; shared by the sweeps of a problem."""
+        mine = backward, extended
+        if mine not in self._natives:
+            key = (self._tableau, self._t0, self._request(backward, extended))
+            kept = self.model.natives
+            if key not in kept:
+                try:
+                    kept[key] = self._compiled(backward, extended)
+                except CompileError as error:
+                    warnings.warn(f"The interpreter sweeps, because {error}", stacklevel=2)
+                    kept[key] = None
+            self._natives[mine] = kept[key]
+        return self._natives[mine]
+
     def _compiled(self, backward: bool, extended: bool) -> _core.NativeSweeper:
-        library = library_for(self.text(backward, extended))
+        library = library_for(self.key(backward, extended), lambda: self.text(backward, extended))
         table = library.handle.pontryagin_table
         table.restype = ctypes.c_void_p
         return _core.NativeSweeper(table(), t0=self._t0)
@@ -123,6 +155,7 @@ class AutoSweep(NativeSweep):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         CompiledSweep.__init__(self, *arguments, **keywords)
+        self._natives = {}
         self._decided: dict[tuple[bool, bool], bool] = {}
         self._spent: dict[tuple[bool, bool], float] = {}
         self._batch = 1
@@ -134,7 +167,7 @@ class AutoSweep(NativeSweep):
     def _sweeper(self, backward: bool, keep_state: bool, extended: bool) -> SweepRunner:
         key = backward, extended
         if key not in self._decided:
-            self._decided[key] = self._possible() and is_cached(self.text(*key))
+            self._decided[key] = self._possible() and is_cached(self.key(*key))
             if self._decided[key]:
                 self.reason = "Compiled code for it is in the cache."
         if self._decided[key]:

@@ -35,7 +35,8 @@ def make_backend(
     """A sweep backend for the problem on this grid; its `reason` is a sentence that says why it was chosen.
 
     "auto" is a compiled tier for tensors on the CPU when the functions can be captured as formulas (the interpreter at
-    once, generated C++ where it is in the cache or pays), and torch otherwise. `threads` is None for torch's own number. The same request returns the same object.
+    once, generated C++ where it is in the cache or pays), and torch otherwise. `threads` is None for torch's own
+    number. The same request returns the same object.
 
     Raises ProblemError for an unknown name or type, CaptureError when "interpreter" or "native" was asked for and the
     functions cannot be captured, BackendError when the backend cannot run here, and NotYetSupported.

@@ -6,6 +6,7 @@ the value of a constant. An input holds its group in a and its index in b.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -38,3 +39,13 @@ def flatten(outputs: Sequence[Node], operations: Mapping[str, int]) -> Code:
             for k, argument in enumerate(node.args):
                 operands[k, i] = row[argument]
     return op, operands[0], operands[1], operands[2], value, np.array([row[node] for node in outputs], dtype=np.int32)
+
+
+def digest_of_graphs(sizes: Mapping[str, int], graphs: Mapping[str, Code]) -> str:
+    """SHA-256 over the arrays: equal digests, equal formulas, to the bit of every constant."""
+    digest = hashlib.sha256(repr((sorted(sizes.items()), sorted(graphs))).encode())
+    for name in sorted(graphs):
+        for array in graphs[name]:
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,9 +1,9 @@
 """The cut: what a stage of the forward pass keeps for the way back.
 
 The pullback needs values that the dynamics computed. Each is either kept on the tape or made again there, from inputs
-that are at hand (time, control, parameters, data), from what is kept, and from what is made again. Keeping costs memory
-traffic, making again costs operations; the cheapest choice is a minimum cut of a graph (Ford and Fulkerson 1956) with two
-vertices for each value v, "is there on the way back" and "is made there":
+that are at hand (time, control, parameters, data), from what is kept, and from what is made again. Keeping costs
+memory traffic, making again costs operations; the cheapest choice is a minimum cut of a graph (Ford and Fulkerson
+1956) with two vertices for each value v, "is there on the way back" and "is made there":
 
     there(v) -> made(v)     what keeping costs, paid where v is there and not made
     made(v) -> end          what the operation costs
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import networkx as nx
+from networkx.algorithms.flow import shortest_augmenting_path
 
 from pontryagin.codegen.order import LATENCY
 from pontryagin.graph import Node, schedule
@@ -56,7 +57,7 @@ def choose_cut(pullback: Sequence[Node]) -> list[Node]:
         for a in node.args:
             if a in index:
                 network.add_edge(made, 2 * index[a])
-    _, (on_the_way_back, _) = nx.minimum_cut(network, start, end)
+    _, (on_the_way_back, _) = nx.minimum_cut(network, start, end, flow_func=shortest_augmenting_path)
     return [node for node, i in index.items() if 2 * i in on_the_way_back and 2 * i + 1 not in on_the_way_back]
 
 

@@ -29,14 +29,15 @@ def model_text(
     pullback: Sequence[Node] = (),
     terminal_pullback: Sequence[Node] = (),
     extended: bool = False,
+    second_order: str = "",
 ) -> str:
     """The struct `Model`; without `pullback` it can only be swept forward.
 
     sizes: n, m, q, nd, equalities, r. dynamics: f (n), L; pullback: of w L + m.f in x (n), u (m), theta (q), t;
     terminal: phi, e (r); terminal_pullback: of omega_0 phi + omega.e in x (n), theta (q), t. The derivatives in theta
-    and t are written only where `extended`.
+    and t are written only where `extended`. `second_order` is more text of the struct (second_order_text).
     """
-    n, m, q = sizes["n"], sizes["m"], sizes["q"]
+    n, m = sizes["n"], sizes["m"]
     cut = choose_cut(_wanted(pullback, n + m, extended)) if pullback else []
     outlined = operation_count([*dynamics, *pullback]) > LARGEST_INLINE
     place = "PMP_NOINLINE" if outlined else "PMP_INLINE"
@@ -44,10 +45,10 @@ def model_text(
 
     targets = {f"f[{i}]": node for i, node in enumerate(dynamics[:n])} | {"L": dynamics[n]}
     parts.append(
-        _function(
+        function_text(
             "x' = f and the running cost L, with the cut for the way back",
-            f"template <class Cut>\n  {place} static void dynamics(Real t, const State& x, const Control& u, const Parameters& theta, "
-            "const Data& d, State& f, Real& L, const Cut& cut)",
+            f"template <class Cut>\n  {place} static void dynamics(Real t, const State& x, const Control& u, "
+            "const Parameters& theta, const Data& d, State& f, Real& L, const Cut& cut)",
             "(void)t, (void)x, (void)u, (void)theta, (void)d, (void)cut;",
             Body(targets, kept=cut, outlined=outlined),
         )
@@ -60,17 +61,17 @@ def model_text(
         if extended:
             targets |= {f"g.theta[{i}]": node for i, node in enumerate(pullback[n + m : -1])} | {"g.t": pullback[-1]}
         parts.append(
-            _function(
+            function_text(
                 "g = derivatives of w L + m.f" + (" in x, u, theta and t" if extended else " in x and u"),
-                f"template <class Cut, class G>\n  {place} static void pullback(const Cut& cut, Real t, const Control& u, "
-                "const Parameters& theta, const Data& d, Real w, const State& m, G& g)",
+                f"template <class Cut, class G>\n  {place} static void pullback(const Cut& cut, Real t, "
+                "const Control& u, const Parameters& theta, const Data& d, Real w, const State& m, G& g)",
                 "(void)cut, (void)t, (void)u, (void)theta, (void)d, (void)w, (void)m;",
                 Body(targets, recalled=cut, outlined=outlined),
             )
         )
     targets = {"phi": terminal[0]} | {f"e[{i}]": node for i, node in enumerate(terminal[1:])}
     parts.append(
-        _function(
+        function_text(
             "terminal cost phi and constraints e = (psi, gamma)",
             f"{place} static void terminal(Real t, const State& x, const Parameters& theta, Real& phi, "
             "Constraints& e, TerminalCut&)",
@@ -84,22 +85,22 @@ def model_text(
             targets |= {f"g.theta[{i}]": node for i, node in enumerate(terminal_pullback[n:-1])}
             targets |= {"g.t": terminal_pullback[-1]}
         parts.append(
-            _function(
+            function_text(
                 "g = derivatives of omega_0 phi + omega.e",
                 f"template <class G>\n  {place} static void terminal_pullback(Real t, const State& x, "
                 "const Parameters& theta, Real omega_0, const Constraints& omega, G& g)",
                 "(void)t, (void)x, (void)theta, (void)omega_0, (void)omega;",
-                Body(targets, given=_omega(terminal_pullback), outlined=True),
+                Body(targets, given=omega_names(terminal_pullback), outlined=True),
             )
         )
-    return "\n".join([*parts, "};", ""])
+    return "\n".join([*parts, *([second_order] if second_order else []), "};", ""])
 
 
 def _wanted(pullback: Sequence[Node], first_order: int, extended: bool) -> Sequence[Node]:
     return pullback if extended else pullback[:first_order]
 
 
-def _omega(outputs: Sequence[Node]) -> dict[Node, str]:
+def omega_names(outputs: Sequence[Node]) -> dict[Node, str]:
     """omega_0 weighs the cost and is a number of its own in C++; the others are counted from the first constraint."""
     found = [node for node in inputs(list(outputs)) if node.group == "omega"]
     return {node: "omega_0" if node.index == 0 else f"omega[{node.index - 1}]" for node in found}
@@ -128,7 +129,7 @@ def _enters(entering: Sequence[bool]) -> str:
   }}"""
 
 
-def _count(name: str, size: int) -> str:
+def count_text(name: str, size: int) -> str:
     kind = f"Size<{size}>" if size <= LARGEST_UNROLLED else "int"
     value = "{}" if size <= LARGEST_UNROLLED else str(size)
     return f"  static constexpr {kind} {name}() {{ return {value}; }}"
@@ -146,7 +147,8 @@ def _head(title: str, sizes: Mapping[str, int], dynamics: Sequence[Node], cut: i
     return "\n".join(
         [
             f"// {_plain(title)}: {n} states, {sizes['m']} controls, {sizes['q']} parameters, {sizes['nd']} data,",
-            f"// {sizes['r']} terminal constraints ({sizes['equalities']} of them equalities); {cut} values kept a stage",
+            f"// {sizes['r']} terminal constraints ({sizes['equalities']} of them equalities); "
+            f"{cut} values kept a stage",
             *(["//", *formulas] if formulas else []),
             "template <class Number>",
             "struct Model {",
@@ -154,13 +156,13 @@ def _head(title: str, sizes: Mapping[str, int], dynamics: Sequence[Node], cut: i
             *(f"  using {name} = Array<Real, {size}>;" for name, size in arrays.items()),
             "  struct TerminalCut {};",
             f"  static constexpr int cut_size = {cut};",
-            *(_count(name, sizes[name]) for name in ("n", "m", "q", "nd", "r")),
+            *(count_text(name, sizes[name]) for name in ("n", "m", "q", "nd", "r")),
             f"  static constexpr int equalities() {{ return {sizes['equalities']}; }}",
         ]
     )
 
 
-def _function(comment: str, signature: str, unused: str, body: Body) -> str:
+def function_text(comment: str, signature: str, unused: str, body: Body) -> str:
     statements = list(body.lines())
     lines = ["", f"  // {comment}: {body.operations} operations", f"  {signature} {{", f"    {unused}"]
     return "\n".join([*lines, *(f"    {line}" for line in statements), "  }"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from pontryagin.graph import Node, schedule
+from pontryagin.graph import Graph, Node, schedule
 
 #: How often an input changes: with constants (0), never within a sweep, once a step, at every stage.
 _CHANGES = {"theta": 1, "omega": 1, "t": 2, "u": 2, "d": 2, "w": 1}
@@ -30,15 +30,17 @@ _ARRIVES = {"m": 20}
 def reordered(outputs: Sequence[Node], given: Iterable[Node]) -> dict[Node, Node]:
     """Every node that the outputs need -> a node of the same value (to rounding) in the better order.
 
-    Nodes in `given` are at hand, like inputs. Values used more than once stay values of their own.
+    Nodes in `given` are at hand: they become inputs "given" 0, 1, ... Values used more than once stay values of their
+    own. The new nodes are of a graph of their own, so that what was built before in the old one changes nothing.
     """
     return _Order(outputs, given).run()
 
 
 class _Order:
     def __init__(self, outputs: Sequence[Node], given: Iterable[Node]) -> None:
-        self.given = frozenset(given)
-        self.order = needed(outputs, self.given)
+        self.graph = Graph()
+        self.given = {node: i for i, node in enumerate(given)}
+        self.order = needed(outputs, frozenset(self.given))
         self.uses = Counter(a for node in self.order if node not in self.given for a in node.args)
         self.uses.update(outputs)
         self.new: dict[Node, Node] = {}
@@ -47,9 +49,9 @@ class _Order:
     def run(self) -> dict[Node, Node]:
         for node in self.order:
             if node in self.given or not node.args:
-                self.new[node] = node
-                changes = 0 if node.is_constant else _CHANGES.get(node.group, _EVERY_STAGE)
-                self.key[node] = changes, _ARRIVES.get(node.group, 0)
+                new = self.new[node] = self._leaf(node)
+                changes = 0 if new.is_constant else _CHANGES.get(new.group, _EVERY_STAGE)
+                self.key[new] = changes, _ARRIVES.get(new.group, 0)
             elif node.op == "mul":
                 self.new[node] = self._product(self._factors(node))
             elif node.op in ("add", "sub"):
@@ -57,6 +59,11 @@ class _Order:
             else:
                 self.new[node] = self._make(node.op, *(self.new[a] for a in node.args))
         return self.new
+
+    def _leaf(self, node: Node) -> Node:
+        if node in self.given:
+            return self.graph.input("given", self.given[node])
+        return self.graph.constant(node.value) if node.is_constant else self.graph.input(node.group, node.index)
 
     def _inner(self, node: Node, *ops: str) -> bool:
         return node.op in ops and self.uses[node] == 1 and node not in self.given
@@ -98,7 +105,7 @@ class _Order:
         return result
 
     def _make(self, op: str, *args: Node) -> Node:
-        node = args[0].graph.make(op, args)
+        node = self.graph.make(op, args)
         changes = max(self.key[a][0] for a in args)
         self.key[node] = changes, max(self.key[a][1] for a in args) + LATENCY.get(op, CALL)
         return node

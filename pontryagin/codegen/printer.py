@@ -17,6 +17,7 @@ from pontryagin.graph import Node, schedule
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 COMPARE = {"lt": "<", "le": "<=", "eq": "==", "ne": "!="}
 
+
 class Body:
     """Statements that compute `outputs` (target -> node).
 
@@ -34,10 +35,11 @@ class Body:
         outlined: bool = False,
     ) -> None:
         self.outlined = outlined  # elementary functions out of line
-        self.recalled = {node: i for i, node in enumerate(recalled)}
-        self.names: dict[Node, str] = dict(given or {})
-        known = frozenset((*self.names, *recalled))
-        new = reordered([*outputs.values(), *kept], known)
+        given = given or {}
+        new = reordered([*outputs.values(), *kept], [*given, *recalled])
+        self.names: dict[Node, str] = {new[node]: name for node, name in given.items() if node in new}
+        self.recalled = {new[node]: i for i, node in enumerate(recalled) if node in new}
+        known = frozenset((*self.names, *self.recalled))
         self.outputs = {target: new[node] for target, node in outputs.items()}
         self.kept = {new[node]: i for i, node in enumerate(kept)}
         ends = [*self.outputs.values(), *self.kept]
@@ -155,7 +157,7 @@ class Body:
 def literal(value: float) -> str:
     """A double as C++ reads it back, to the bit."""
     if math.isnan(value):
-        return "__builtin_nan(\"\")"
+        return '__builtin_nan("")'
     if math.isinf(value):
         return "__builtin_inf()" if value > 0 else "-__builtin_inf()"
     return repr(value)
@@ -177,7 +179,10 @@ def formula(node: Node, longest: int = 90) -> str:
         if not all(args) or sum(map(len, args)) > longest:
             return ""
         if part.op in INFIX:
-            args = [f"({a})" if b.op in ("add", "sub") and part.op != "add" else a for a, b in zip(args, part.args, strict=True)]
+            args = [
+                f"({a})" if b.op in ("add", "sub") and part.op != "add" else a
+                for a, b in zip(args, part.args, strict=True)
+            ]
             texts[part] = f"{args[0]} {INFIX[part.op]} {args[1]}"
             if part.op == "div" and part.args[1].op in ("mul", "div"):
                 texts[part] = f"{args[0]} / ({args[1]})"

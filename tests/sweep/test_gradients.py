@@ -37,7 +37,6 @@ BACKENDS = ("torch", "interpreter", "native")
 STEPS = 10
 
 
-
 def product(names: Sequence[str], whole: Sequence[str] = ()) -> list[Any]:
     """(name, kind, scheme, backend). A compiler takes about two seconds for a native sweep: of every problem there is
     the one with RK4 and linear control, of those in `whole` all; the others are marked slow."""

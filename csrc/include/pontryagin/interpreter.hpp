@@ -35,6 +35,10 @@ struct Machine {
 #define PMP_ROW_FUSED(name)                                                                           \
   PMP_ROW_HOT(name), PMP_THREE(name##_k0f), PMP_THREE(name##_k0r), PMP_THREE(name##_k1f), PMP_NONE_3, \
       PMP_THREE(name##_k2f), PMP_THREE(name##_k2r)
+#define PMP_NONE_12 PMP_NONE_6, PMP_NONE_6
+#define PMP_ROW_TRIPLE(name)                                                                               \
+  &&name##_0, &&name##_0s, nullptr, nullptr, nullptr, nullptr, PMP_THREE(name##_0f), PMP_THREE(name##_0r), \
+      PMP_NONE_12, PMP_THREE(name##_k0f), PMP_THREE(name##_k0r), PMP_NONE_12
 #define PMP_NONE_36 PMP_NONE_18, PMP_NONE_18
 #define PMP_ROW_BINARY(name) PMP_GENERAL(name), PMP_NONE_36
 #define PMP_ROW_UNARY(name) &&name##_0, &&name##_0s, &&name##_1, &&name##_1s, nullptr, nullptr, PMP_NONE_36
@@ -89,6 +93,8 @@ struct Machine {
                                         PMP_ROW_FUSED(fma),
                                         PMP_ROW_FUSED(fnma),
                                         PMP_ROW_SUM(fms),
+                                        PMP_ROW_TRIPLE(fma3),
+                                        PMP_ROW_TRIPLE(fnma3),
                                         PMP_ROW_PAIR(sincos),
                                         PMP_ROW_PAIR(copy),
                                         &&halt,
@@ -166,14 +172,6 @@ struct Machine {
   PMP_DIRECT(name##_1r, const Real a = acc; PMP_FROM(b, record) PMP_FROM(c, fixed), expression) \
   PMP_DIRECT(name##_2f, PMP_FROM(a, fixed) PMP_FROM(b, fixed) const Real c = acc;, expression)  \
   PMP_DIRECT(name##_2r, PMP_FROM(a, record) PMP_FROM(b, fixed) const Real c = acc;, expression)
-#define PMP_SINCOS(label, operand)                      \
-  label: {                                              \
-    const auto both = calls::sincos_of<Real>(operand);  \
-    both.sine.store(reinterpret_cast<T*>(PMP_ANY(to))); \
-    acc = both.cosine;                                  \
-    PMP_PUT(PMP_ANY(c));                                \
-  }                                                     \
-  PMP_NEXT
 
 // b is the first lane of a constant.
 #define PMP_SCALAR const Real b(*reinterpret_cast<const T*>(fixed + ip->b));
@@ -187,6 +185,15 @@ struct Machine {
   PMP_DIRECT(name##_k1f, const Real a = acc; PMP_SCALAR PMP_FROM(c, fixed), expression) \
   PMP_DIRECT(name##_k2f, PMP_FROM(a, fixed) PMP_SCALAR const Real c = acc;, expression) \
   PMP_DIRECT(name##_k2r, PMP_FROM(a, record) PMP_SCALAR const Real c = acc;, expression)
+
+// The accumulator is the summand.
+#define PMP_TRIPLE(name, expression)                                                                \
+  PMP_KEEP_OR_STORE(name##_0, const Real a = PMP_AT(PMP_ANY(a)); const Real b = PMP_AT(PMP_ANY(b)); \
+                    const Real c = PMP_AT(PMP_ANY(c));, expression)                                 \
+  PMP_DIRECT(name##_0f, PMP_FROM(a, fixed) PMP_FROM(b, fixed) PMP_FROM(c, fixed), expression)       \
+  PMP_DIRECT(name##_0r, PMP_FROM(a, record) PMP_FROM(b, fixed) PMP_FROM(c, fixed), expression)      \
+  PMP_DIRECT(name##_k0f, PMP_FROM(a, fixed) PMP_SCALAR PMP_FROM(c, fixed), expression)              \
+  PMP_DIRECT(name##_k0r, PMP_FROM(a, record) PMP_SCALAR PMP_FROM(c, fixed), expression)
 
     PMP_GENERAL_UNARY(neg, -a)
     PMP_GENERAL_UNARY(abs, abs(a))
@@ -213,6 +220,8 @@ struct Machine {
     PMP_HOT_FUSED(fnma, fnma(a, b, c))
     PMP_SCALED_FUSED(fnma, fnma(a, b, c))
     PMP_HOT_FUSED(fms, fms(a, b, c))
+    PMP_TRIPLE(fma3, fma(a * b, c, acc))
+    PMP_TRIPLE(fnma3, fnma(a * b, c, acc))
     PMP_KEEP_OR_STORE(where_0, , select(PMP_AT(PMP_ANY(a)) != Real(T(0)), PMP_AT(PMP_ANY(b)), PMP_AT(PMP_ANY(c))))
     PMP_GENERAL_UNARY(exp, calls::exp_of(a))
     PMP_GENERAL_UNARY(expm1, calls::expm1_of(a))
@@ -235,8 +244,13 @@ struct Machine {
     PMP_GENERAL_BINARY(pow, calls::pow_of(a, b))
     PMP_GENERAL_BINARY(atan2, calls::atan2_of(a, b))
     PMP_GENERAL_BINARY(hypot, calls::hypot_of(a, b))
-    PMP_SINCOS(sincos_0s, PMP_AT(PMP_ANY(a)))
-    PMP_SINCOS(sincos_1s, acc)
+  sincos_0s:
+  sincos_1s: {  // the angle is in memory, too
+    T* const sine = reinterpret_cast<T*>(PMP_ANY(to));
+    calls::sincos_at<Real>(reinterpret_cast<const T*>(PMP_ANY(a)), sine, reinterpret_cast<T*>(PMP_ANY(c)));
+    acc = Real::load(sine);
+  }
+    PMP_NEXT
   copy_0s:
     acc = PMP_AT(PMP_ANY(a));
   copy_1s:
@@ -256,6 +270,9 @@ struct Machine {
 #undef PMP_ROW_SUM
 #undef PMP_ROW_PRODUCT
 #undef PMP_ROW_FUSED
+#undef PMP_NONE_12
+#undef PMP_ROW_TRIPLE
+#undef PMP_TRIPLE
 #undef PMP_NONE_36
 #undef PMP_ROW_BINARY
 #undef PMP_ROW_UNARY
@@ -272,7 +289,6 @@ struct Machine {
 #undef PMP_FROM
 #undef PMP_HOT_BINARY
 #undef PMP_HOT_FUSED
-#undef PMP_SINCOS
 #undef PMP_SCALAR
 #undef PMP_SCALED_PRODUCT
 #undef PMP_SCALED_FUSED

@@ -23,7 +23,8 @@ struct MachineOne {
   // Runs `code` up to its halt. Without code it returns the table of handlers: one_lane::table_size of them.
   static const void* const* run(const Linked* code, char* const slots) {
 // Row of the table for one kind of first operation: alone, then followed by each kind.
-#define PMP_KINDS(X, first) X(first, p0) X(first, p1) X(first, p2) X(first, n0) X(first, n1) X(first, n2)
+#define PMP_KINDS(X, first) \
+  X(first, p0) X(first, p1) X(first, p2) X(first, n0) X(first, n1) X(first, n2) X(first, p3) X(first, n3)
 #define PMP_ADDRESS_OF_PAIR(first, second) &&first##_##second,
 #define PMP_ROW(first) &&first##_alone, PMP_KINDS(PMP_ADDRESS_OF_PAIR, first)
 #define PMP_PLUS_KINDS(X, first, second) X(first, second, p0) X(first, second, p1) X(first, second, p2)
@@ -33,7 +34,7 @@ struct MachineOne {
 #define PMP_BINARY_ROW(name) &&name##_0, &&name##_1, &&name##_2
 #define PMP_ABSENT_ROW nullptr, nullptr, nullptr
     static const void* const table[] = {PMP_ROW(p0) PMP_ROW(p1) PMP_ROW(p2) PMP_ROW(n0) PMP_ROW(n1) PMP_ROW(n2)
-                                            PMP_PLUS_PAIRS(PMP_ADDRESS_OF_TRIPLE, p0)
+                                            PMP_ROW(p3) PMP_ROW(n3) PMP_PLUS_PAIRS(PMP_ADDRESS_OF_TRIPLE, p0)
                                                 PMP_PLUS_PAIRS(PMP_ADDRESS_OF_TRIPLE, p1)
                                                     PMP_PLUS_PAIRS(PMP_ADDRESS_OF_TRIPLE, p2) PMP_UNARY_ROW(neg),
                                         PMP_UNARY_ROW(abs),
@@ -81,6 +82,8 @@ struct MachineOne {
                                         PMP_ABSENT_ROW,
                                         PMP_ABSENT_ROW,
                                         PMP_BINARY_ROW(fms),
+                                        PMP_ABSENT_ROW,
+                                        PMP_ABSENT_ROW,
                                         PMP_UNARY_ROW(sincos),
                                         PMP_UNARY_ROW(copy),
                                         &&halt,
@@ -98,13 +101,16 @@ struct MachineOne {
 #define PMP_NEXT(count) \
   ip += count;          \
   goto* const_cast<void*>(ip->handler);
-// Where the accumulator stands: p0, n0 nowhere, p1, n1 as a, p2, n2 as c. p adds the product, n subtracts it.
+// Where the accumulator stands: p0, n0 nowhere, p1, n1 as a, p2, n2 as c. p adds the product, n subtracts it. p3 and n3
+// add and subtract three factors.
 #define PMP_DO_p0(i) acc = fma(PMP_AT(i->a), PMP_AT(i->b), PMP_AT(i->c));
 #define PMP_DO_p1(i) acc = fma(acc, PMP_AT(i->b), PMP_AT(i->c));
 #define PMP_DO_p2(i) acc = fma(PMP_AT(i->a), PMP_AT(i->b), acc);
 #define PMP_DO_n0(i) acc = fnma(PMP_AT(i->a), PMP_AT(i->b), PMP_AT(i->c));
 #define PMP_DO_n1(i) acc = fnma(acc, PMP_AT(i->b), PMP_AT(i->c));
 #define PMP_DO_n2(i) acc = fnma(PMP_AT(i->a), PMP_AT(i->b), acc);
+#define PMP_DO_p3(i) acc = fma(PMP_AT(i->a) * PMP_AT(i->b), PMP_AT(i->c), acc);
+#define PMP_DO_n3(i) acc = fnma(PMP_AT(i->a) * PMP_AT(i->b), PMP_AT(i->c), acc);
 #define PMP_STEP(kind, i) PMP_DO_##kind((ip + i)) PMP_PUT(ip[i].to, acc);
 #define PMP_PAIR(first, second) first##_##second : {PMP_STEP(first, 0) PMP_STEP(second, 1)} PMP_NEXT(2)
 #define PMP_TRIPLE(first, second, third) \
@@ -130,6 +136,8 @@ struct MachineOne {
     PMP_FIRST(n0)
     PMP_FIRST(n1)
     PMP_FIRST(n2)
+    PMP_FIRST(p3)
+    PMP_FIRST(n3)
     PMP_PLUS_PAIRS(PMP_TRIPLE, p0)
     PMP_PLUS_PAIRS(PMP_TRIPLE, p1)
     PMP_PLUS_PAIRS(PMP_TRIPLE, p2)
@@ -179,9 +187,9 @@ struct MachineOne {
     acc = PMP_AT(ip->a);
   sincos_1: {
     const auto both = calls::sincos_of<Real>(acc);
-    PMP_PUT(ip->to, both.sine);
-    acc = both.cosine;
-    PMP_PUT(ip->c, acc);
+    PMP_PUT(ip->c, both.cosine);
+    acc = both.sine;
+    PMP_PUT(ip->to, acc);
   }
     PMP_NEXT(1)
   halt:
@@ -204,6 +212,8 @@ struct MachineOne {
 #undef PMP_DO_n0
 #undef PMP_DO_n1
 #undef PMP_DO_n2
+#undef PMP_DO_p3
+#undef PMP_DO_n3
 #undef PMP_STEP
 #undef PMP_PAIR
 #undef PMP_TRIPLE

@@ -32,7 +32,7 @@ constexpr int scaled_variant(int direct) { return direct + direct_variants; }
 // The machine for one lane (interpreter_one.hpp): kinds of fused operations, alone, in pairs and, where products are
 // added, in threes; then three handlers for each operation: accumulator none, first, last.
 namespace one_lane {
-constexpr int kinds = 6;       // plus, minus x accumulator none, as factor, as summand
+constexpr int kinds = 8;       // plus, minus x accumulator none, as factor, as summand; fma3, fnma3
 constexpr int plus_kinds = 3;  // the first three
 constexpr int alone(int kind) { return kind * (kinds + 1); }
 constexpr int pair(int first, int second) { return first * (kinds + 1) + 1 + second; }

@@ -60,6 +60,20 @@ PMP_INLINE void sincos_into(Real a, Real& sine, Real& cosine) {
   sine = both.sine, cosine = both.cosine;
 }
 
+// From memory to memory, two registers at a time: packs would go through the stack. A result may take the place of the angles.
+template <class Real, class T>
+PMP_NOINLINE void sincos_at(const T* angle, T* sine, T* cosine) {
+  using Part = Pack<T, (Real::count > 2 ? 2 : Real::count) * Real::lanes>;
+  PMP_ROLLED
+  for (int i = 0; i < Real::width; i += Part::width) {
+    Part s, c;
+    sincos(Part::load(angle + i), s, c);
+    s.store(sine + i);
+    c.store(cosine + i);
+  }
+}
+
+
 }  // namespace calls
 }  // namespace PMP_ISA
 }  // namespace pontryagin

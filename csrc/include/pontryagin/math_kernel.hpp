@@ -94,12 +94,17 @@ PMP_INLINE P polynomial(P x, const T (&c)[n]) {
   return estrin<0, n>(x, c);
 }
 
-// The same for a few terms with x^2 at hand: pairs, one after the other.
+// The same for a few terms with x^2 at hand: pairs, one after the other from the last, so that few values are alive.
 template <int first = 0, class P, class T, int n>
 PMP_INLINE P by_pairs(P x, P xx, const T (&c)[n]) {
-  const P pair = first + 1 < n ? fma(P(c[first + 1 < n ? first + 1 : first]), x, P(c[first])) : P(c[first]);
-  if constexpr (first + 2 < n) return fma(xx, by_pairs<first + 2>(x, xx, c), pair);
-  else return pair;
+  if constexpr (first + 2 < n) {
+    const P rest = by_pairs<first + 2>(x, xx, c);
+    return fma(xx, rest, fma(P(c[first + 1]), x, P(c[first])));
+  } else if constexpr (first + 2 == n) {
+    return fma(P(c[first + 1]), x, P(c[first]));
+  } else {
+    return P(c[first]);
+  }
 }
 
 // a b - p for p = a b rounded: exact (Dekker 1971 where there is no fused multiply-add; then a and b below

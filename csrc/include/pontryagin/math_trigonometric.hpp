@@ -73,22 +73,24 @@ PMP_INLINE void reduce_twofold(P x, P& shifted, P& r, P& r_low) {
   }
 }
 
-// The same rounded to one number. Fused multiply-adds make no other error worth mention.
+// The same rounded to one number, and `near`, which is ready earlier and close enough for what is small beside r. Fused
+// multiply-adds make no other error worth mention.
 template <class P>
-PMP_INLINE P reduce(P x, P& shifted) {
+PMP_INLINE P reduce(P x, P& shifted, P& near) {
 #if PMP_FMA
   using Constants = Circle<typename P::Scalar>;
   const P size = abs(x), magic(Format<typename P::Scalar>::magic);
   shifted = fma(size, P(Constants::two_over_pi), magic);
   const P k = shifted - magic;
-  P r = size;
+  near = size;
   PMP_UNROLL
-  for (int i = 0; i < Constants::parts; ++i) r = fnma(k, P(Constants::half_pi[i]), r);
-  return r;
+  for (int i = 0; i + 1 < Constants::parts; ++i) near = fnma(k, P(Constants::half_pi[i]), near);
+  return fnma(k, P(Constants::half_pi[Constants::parts - 1]), near);
 #else
   P r, r_low;
   reduce_twofold(x, shifted, r, r_low);
-  return r + r_low;
+  near = r + r_low;
+  return near;
 #endif
 }
 
@@ -98,14 +100,21 @@ PMP_INLINE void sincos(P x, P& s, P& c) {
   using T = typename P::Scalar;
   using Bits = typename P::Bits;
   using Constants = Circle<T>;
-  P shifted;
-  const P r = reduce(x, shifted);
-  const P z = r * r, zz = z * z;
-  const P sine = fma(r * z, by_pairs(z, zz, Constants::sine), r);
+  P shifted, near;
+  const P r = reduce(x, shifted, near);
+  const P z = near * near, zz = z * z;
+  const P sine = fma(near * z, by_pairs(z, zz, Constants::sine), r);
   const P cosine = fma(zz, by_pairs(z, zz, Constants::cosine), fma(P(-0.5), z, P(1)));
   const Bits q = as_bits(shifted), sign(Format<T>::sign), one(1);
   constexpr int up = 8 * sizeof(T) - 2;
   const auto odd = (q & one) != Bits(0);
+  if constexpr (P::width ==
+                1) {  // by a factor 1 or -1: bits of a scalar change in another register, and come back late
+    const Bits plus(Format<T>::one);
+    s = select(odd, cosine, sine) * from_bits<P>(plus | ((as_bits(x) ^ (q << up)) & sign));
+    c = select(odd, sine, cosine) * from_bits<P>(plus | (((q + one) << up) & sign));
+    return;
+  }
   s = from_bits<P>(as_bits(select(odd, cosine, sine)) ^ ((as_bits(x) ^ (q << up)) & sign));
   c = from_bits<P>(as_bits(select(odd, sine, cosine)) ^ (((q + one) << up) & sign));
 }

@@ -1,7 +1,7 @@
 // Sweeps of one compiled Model over a block of W problems, in lock step, one to a lane.
 //
 // Request concept, known when the library is compiled: Scalar, tableau (with count()), linear_control, linear_data,
-// uniform (equal steps), backward, extended (derivatives in theta and t1, and cotangents).
+// uniform (equal steps), backward, extended (derivatives in theta and t1, and cotangents), registers (of a pack).
 //
 // The workspace of a block, in numbers of its scalar type, each row W lanes wide:
 //
@@ -387,12 +387,12 @@ class ModelSweep {
   StepAdjoint<Model> adjoint_;
 };
 
-// The table of a library: one problem alone, and two registers of lanes side by side, so that the latency of one hides
-// behind the work of the other.
+// The table of a library: one problem alone, and the lanes of one or two registers side by side, so that the latency of
+// one hides behind the work of the other.
 template <template <class> class ModelOf, class Request>
 const NativeTable* native_table() {
   using T = typename Request::Scalar;
-  constexpr int wide = 2 * native_bytes / static_cast<int>(sizeof(T));
+  constexpr int wide = Request::registers * native_bytes / static_cast<int>(sizeof(T));
   using One = ModelSweep<ModelOf, Request, 1>;
   using Wide = ModelSweep<ModelOf, Request, wide>;
   using Model = typename One::Model;

@@ -1,7 +1,7 @@
 // The operations that graph, recorder and interpreter agree on: one line each, (name, number of arguments).
 //
-// The first block may appear in a graph that Python hands over; `fma`, `fnma`, `fms` and `sincos` are made by the
-// assembler; `copy` moves a value to where an output is wanted; `halt` ends a program.
+// The first block may appear in a graph that Python hands over; `fma`, `fnma`, `fms`, `sincos` and `fma3`, `fnma3`, which
+// add (a b) c to the accumulator or subtract it, are made by the assembler; `copy` moves a value to where an output is wanted; `halt` ends a program.
 #pragma once
 
 #define PMP_GRAPH_OPERATIONS(X) \
@@ -52,6 +52,8 @@
   X(fma, 3)  /* a b + c */ \
   X(fnma, 3) /* c - a b */ \
   X(fms, 3)  /* a b - c */ \
+  X(fma3, 3)               \
+  X(fnma3, 3)              \
   X(sincos, 1)             \
   X(copy, 1)               \
   X(halt, 0)
