@@ -79,9 +79,9 @@ class NativeSweep(CompiledSweep):
     compiler, or the formulas are too long for one. Where the compiler fails, a warning shows its lines and the
     interpreter sweeps.
 
-    Beside arguments and results each thread needs memory for one block of W problems (a register or two full): its control,
-    data and the paths that are asked for, and a tape of at most 640 KiB, whatever the horizon; the formula is in
-    csrc/include/pontryagin/model_sweep.hpp.
+    Beside arguments and results each thread needs memory for one block of W problems (a register or two full): their
+    controls, data and the paths that are asked for, and a tape of at most 640 KiB, whatever the horizon; the formula is
+    in csrc/include/pontryagin/model_sweep.hpp.
     """
 
     name = "native"
