@@ -47,7 +47,8 @@ class Body:
         self.uses = Counter(a for node in self.order for a in node.args)
         self.uses.update(ends)
         self.fused = self._fuse()
-        absorbed = {product for product, _ in self.fused.values()}
+        self.conditions = self._conditions()
+        absorbed = {product for product, _ in self.fused.values()} | self.conditions
         self.order = [node for node in self.order if node not in absorbed]
         self.pairs = self._sines()
         self.operations = 0
@@ -82,10 +83,12 @@ class Body:
             yield f"{target} = {self._name(node)};"
 
     def _operands(self, node: Node) -> Sequence[Node]:
-        if node not in self.fused:
-            return node.args
-        product, other = self.fused[node]
-        return (*product.args, other)
+        if node in self.fused:
+            product, other = self.fused[node]
+            return (*product.args, other)
+        if node.args[0] in self.conditions:
+            return (*node.args[0].args, *node.args[1:])
+        return node.args
 
     def _recall(self, nodes: Iterable[Node]) -> Iterator[str]:
         for node in nodes:
@@ -115,6 +118,11 @@ class Body:
                 taken.add(product)
         return fused
 
+    def _conditions(self) -> set[Node]:
+        """Comparisons that nothing but selections ask for: they stay conditions and never become numbers."""
+        asked = Counter(node.args[0] for node in self.order if node.op == "where")
+        return {node for node in self.order if node.op in COMPARE and asked[node] == self.uses[node]}
+
     def _sines(self) -> dict[Node, tuple[Node, Node]]:
         """Each sine and cosine whose partner is needed too -> the pair."""
         by_angle: dict[tuple[str, Node], Node] = {(n.op, n.args[0]): n for n in self.order if n.op in ("sin", "cos")}
@@ -139,6 +147,10 @@ class Body:
             a, b, c = (self._name(x) for x in (*product.args, other))
             name = "fma" if node.op == "add" else "fnma" if product is node.args[1] else "fms"
             return f"{name}({a}, {b}, {c})"
+        if node.op == "where" and node.args[0] in self.conditions:
+            condition, *values = node.args
+            a, b, x, y = (self._name(v) for v in (*condition.args, *values))
+            return f"select({a} {COMPARE[condition.op]} {b}, {x}, {y})"
         args = [self._name(a) for a in node.args]
         if node.op in INFIX:
             return f"{args[0]} {INFIX[node.op]} {args[1]}"

@@ -321,6 +321,14 @@ def _lt(graph: Graph, args: tuple[Node, ...]) -> Node | None:
     return graph.constant(0.0) if args[0] is args[1] else None
 
 
+def _ne(graph: Graph, args: tuple[Node, ...]) -> Node | None:
+    """c != 0 is c itself where c is a comparison, which is 0 or 1."""
+    for a, b in (args, args[::-1]):
+        if a.is_value(0.0) and b.op in ("lt", "le", "eq", "ne"):
+            return b
+    return None
+
+
 _RULES: dict[str, Rule] = {
     "add": _add,
     "sub": _sub,
@@ -333,4 +341,5 @@ _RULES: dict[str, Rule] = {
     "min": _same,
     "max": _same,
     "lt": _lt,
+    "ne": _ne,
 }

@@ -12,7 +12,7 @@ namespace {
 // 0 terminal constraints (0 of them equalities); 3 values kept a stage
 //
 //     f[0] = x[1]
-//     f[1] = where(ne(0, lt(0, x[1])), u[0], 1.1 * u[0]) - tanh(5 * x[1])
+//     f[1] = where(lt(0, x[1]), u[0], 1.1 * u[0]) - tanh(5 * x[1])
 //     L = 0.5 * exp(-(u[1] * u[1])) + abs(u[0]) + max(x[1], u[1])
 template <class Number>
 struct Model {
@@ -34,32 +34,30 @@ struct Model {
   static constexpr bool cost_has_control() { return true; }
   static constexpr bool cost_has_data() { return false; }
 
-  // x' = f and the running cost L, with the cut for the way back: 16 operations
+  // x' = f and the running cost L, with the cut for the way back: 14 operations
   template <class Cut>
   PMP_INLINE static void dynamics(Real t, const State& x, const Control& u, const Parameters& theta, const Data& d, State& f, Real& L, const Cut& cut) {
     (void)t, (void)x, (void)u, (void)theta, (void)d, (void)cut;
     cut.keep(0, x[1]);
-    const Real v1 = select(Real(0.0) < x[1], Real(1), Real(0));
-    const Real v2 = select(Real(0.0) != v1, Real(1), Real(0));
-    const Real v3 = Real(1.1) * u[0];
-    const Real v4 = select(v2 != Real(0), u[0], v3);
-    const Real v5 = Real(5.0) * x[1];
-    const Real v6 = tanh(v5);
-    const Real v7 = v4 - v6;
-    const Real v8 = max(x[1], u[1]);
-    const Real v9 = u[1] * u[1];
-    const Real v10 = -v9;
-    const Real v11 = exp(v10);
-    const Real v12 = abs(u[0]);
-    const Real v13 = fma(Real(0.5), v11, v12);
-    const Real v14 = v8 + v13;
-    const Real v15 = fnma(v6, v6, Real(1.0));
-    cut.keep(1, v15);
-    const Real v16 = u[1] * v11;
-    cut.keep(2, v16);
+    const Real v1 = Real(1.1) * u[0];
+    const Real v2 = select(Real(0.0) < x[1], u[0], v1);
+    const Real v3 = Real(5.0) * x[1];
+    const Real v4 = tanh(v3);
+    const Real v5 = v2 - v4;
+    const Real v6 = max(x[1], u[1]);
+    const Real v7 = u[1] * u[1];
+    const Real v8 = -v7;
+    const Real v9 = exp(v8);
+    const Real v10 = abs(u[0]);
+    const Real v11 = fma(Real(0.5), v9, v10);
+    const Real v12 = v6 + v11;
+    const Real v13 = fnma(v4, v4, Real(1.0));
+    cut.keep(1, v13);
+    const Real v14 = u[1] * v9;
+    cut.keep(2, v14);
     f[0] = x[1];
-    f[1] = v7;
-    L = v14;
+    f[1] = v5;
+    L = v12;
   }
 
   // which components of the state f and L depend on
@@ -68,34 +66,29 @@ struct Model {
     return flags[i];
   }
 
-  // g = derivatives of w L + m.f in x and u: 18 operations
+  // g = derivatives of w L + m.f in x and u: 13 operations
   template <class Cut, class G>
   PMP_INLINE static void pullback(const Cut& cut, Real t, const Control& u, const Parameters& theta, const Data& d, Real w, const State& m, G& g) {
     (void)cut, (void)t, (void)u, (void)theta, (void)d, (void)w, (void)m;
     const Real k0 = cut.kept(0);
-    const Real v1 = select(u[1] <= k0, Real(1), Real(0));
-    const Real v2 = select(u[1] == k0, Real(1), Real(0));
-    const Real v3 = select(v2 != Real(0), Real(0.5), Real(1.0));
-    const Real v4 = w * v3;
-    const Real v5 = select(v1 != Real(0), v4, Real(0.0));
-    const Real v6 = m[0] + v5;
+    const Real v1 = select(u[1] == k0, Real(0.5), Real(1.0));
+    const Real v2 = w * v1;
+    const Real v3 = select(u[1] <= k0, v2, Real(0.0));
+    const Real v4 = m[0] + v3;
     const Real k1 = cut.kept(1);
-    const Real v7 = Real(5.0) * k1;
-    const Real v8 = fnma(m[1], v7, v6);
-    const Real v9 = sign(u[0]);
-    const Real v10 = select(Real(0.0) < k0, Real(1), Real(0));
-    const Real v11 = select(Real(0.0) != v10, Real(1), Real(0));
-    const Real v12 = select(v11 != Real(0), m[1], Real(0.0));
-    const Real v13 = fma(w, v9, v12);
-    const Real v14 = select(v11 != Real(0), Real(0.0), m[1]);
-    const Real v15 = fma(Real(1.1), v14, v13);
-    const Real v16 = select(k0 <= u[1], Real(1), Real(0));
-    const Real v17 = select(v16 != Real(0), v4, Real(0.0));
+    const Real v5 = Real(5.0) * k1;
+    const Real v6 = fnma(m[1], v5, v4);
+    const Real v7 = sign(u[0]);
+    const Real v8 = select(Real(0.0) < k0, m[1], Real(0.0));
+    const Real v9 = fma(w, v7, v8);
+    const Real v10 = select(Real(0.0) < k0, Real(0.0), m[1]);
+    const Real v11 = fma(Real(1.1), v10, v9);
+    const Real v12 = select(k0 <= u[1], v2, Real(0.0));
     const Real k2 = cut.kept(2);
-    const Real v18 = fnma(w, k2, v17);
-    g.x[1] = v8;
-    g.u[0] = v15;
-    g.u[1] = v18;
+    const Real v13 = fnma(w, k2, v12);
+    g.x[1] = v6;
+    g.u[0] = v11;
+    g.u[1] = v13;
   }
 
   // terminal cost phi and constraints e = (psi, gamma): 2 operations
