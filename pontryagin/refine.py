@@ -11,9 +11,10 @@ refined away where it can be: steps that are too long are one of its causes.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -50,6 +51,11 @@ FEASIBLE = 1e-6
 LOST = (Status.NOT_FINITE, Status.INFEASIBLE)
 
 
+#: Products with no more numbers than this in the control are made on one thread: they are over before others have
+#: started, and where other programs keep the cores busy torch's threads wait for each other at every one of them.
+ONE_THREAD = 50_000
+
+
 @dataclass(frozen=True)
 class Options:
     """How to solve: the checked keywords of `solve`."""
@@ -75,6 +81,17 @@ class Found:
     iterations: Tensor  # (B,) on all grids
     history: tuple[IterationInfo, ...]
     levels: tuple[Level, ...] = ()
+
+
+@contextlib.contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """So many threads for torch's own operations, the ones between sweeps."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Search:
@@ -152,21 +169,23 @@ class Search:
         if options.progress:
             options.progress.grid(grid.steps, instances.batch)
         backend, began = self.backend(grid), time.perf_counter()
-        result = solve_first_order(
-            backend,
-            problem.control_set,
-            grid.basis_mass(options.kind),
-            instances.arguments(start.control, start.final_time, start.multipliers, start.penalties),
-            t0=problem.t0,
-            final_time_bounds=None if problem.free_final_time is None else problem.free_final_time[1:],
-            equality_count=problem.equality_count,
-            method=options.method,
-            settings=MethodSettings(
-                tolerance=options.tolerance,
-                max_iterations=min(limits) if limits else None,
-            ),
-            callback=self._told(history),
-        )
+        small = backend.name != "torch" and start.control.values.numel() <= ONE_THREAD
+        with torch_threads(1) if small else contextlib.nullcontext():
+            result = solve_first_order(
+                backend,
+                problem.control_set,
+                grid.basis_mass(options.kind),
+                instances.arguments(start.control, start.final_time, start.multipliers, start.penalties),
+                t0=problem.t0,
+                final_time_bounds=None if problem.free_final_time is None else problem.free_final_time[1:],
+                equality_count=problem.equality_count,
+                method=options.method,
+                settings=MethodSettings(
+                    tolerance=options.tolerance,
+                    max_iterations=min(limits) if limits else None,
+                ),
+                callback=self._told(history),
+            )
         self.seconds["method"] += time.perf_counter() - began
         shift = self._shift(history)
         iterations = result.iterations if before is None else before.iterations + result.iterations

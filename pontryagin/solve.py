@@ -62,7 +62,7 @@ def solve(
     method: "lbfgs" (projected L-BFGS; "auto" means this) or "gradient" (projected gradient).
     steps: of an even time grid; None refines one, from 50 to at most 1600 steps, until `accuracy` holds.
     control: "linear" between the nodes, or "constant" on each step. scheme: the Runge-Kutta method, a name.
-    backend: "auto", "torch" or "interpreter"; the solution says which was taken and why.
+    backend: "auto", "torch", "interpreter" or "native"; the solution says which was taken and why.
     initial_state (n,) or (B, n), parameters (a dictionary of names, (q,) or (B, q)) and data ((K, nd) or (B, K, nd))
         replace those of the problem. A batch axis in any of them makes a batch; without one the answer has none.
     guess: a number, (m,), (K, m), (B, K, m), a function of time, a Control, or a Solution as a warm start.
