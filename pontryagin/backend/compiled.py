@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from pontryagin import _core
 from pontryagin.codegen.bytecode import digest_of_graphs, flatten
-from pontryagin.errors import CaptureError, ProblemError
-from pontryagin.hamiltonian import Equations, derive
+from pontryagin.errors import ProblemError
+from pontryagin.hamiltonian import Equations, derive, remembered
 from pontryagin.problem import Problem
 from pontryagin.sweep import BACKWARD_OUTPUTS, Arguments, ControlKind, SweepResult
 from pontryagin.tableau import Tableau, tableau_named
@@ -67,17 +67,7 @@ class CompiledModel:
     @classmethod
     def of(cls, problem: Problem) -> CompiledModel:
         """The model of a problem, made once; a refusal is remembered too."""
-        kept = problem._cache.get("compiled_model")
-        if kept is None:
-            try:
-                kept = cls(problem)
-            except CaptureError as refusal:
-                kept = refusal
-            problem._cache["compiled_model"] = kept
-        if isinstance(kept, CaptureError):
-            raise kept
-        model: CompiledModel = kept
-        return model
+        return remembered(problem, "compiled_model", cls)
 
 
 class CompiledSweep:
