@@ -35,21 +35,35 @@ class InterpretedSweep {
     }
     const Real span = Real::load(fixed(linked_.span));
     if (linked_.uniform) (span * Real(T(1) / static_cast<T>(job_.steps))).store(fixed(linked_.h));
-    run(linked_.prologue, 0, none, none);
+    run(linked_.prologue, 0);
+    if constexpr (W == 1) copy(half(0), record(0), 0, linked_.head_count);
   }
   void forward(int first, int end, bool) {
     for (int k = first; k < end; ++k) {
       set_time(k);
-      run(linked_.forward, k, head, all);
+      if constexpr (W == 1) {
+        load_inputs(k);
+        if (linked_.linear_control || linked_.linear_data) load_inputs(k + 1);
+      }
+      run(linked_.forward[k & 1], k);
+      if constexpr (W == 1) copy_all(record(k), half(k));
     }
   }
-  void finish() { run(linked_.terminal, job_.steps, head, head); }
+  void finish() {
+    const int k = job_.steps;
+    if constexpr (W == 1) load_inputs(k);
+    run(linked_.terminal[k & 1], k);
+    if constexpr (W == 1) copy(record(k), half(k), 0, linked_.head_count);
+  }
   void resume(int) {}  // the records keep every step: there is one segment
   void backward(int first, int end) {
     for (int k = end; k-- > first;) {
       set_time(k);
-      run(linked_.backward, k, all, head);
+      if constexpr (W == 1) copy_all(half(k), record(k));
+      run(linked_.backward[k & 1], k);
+      if constexpr (W == 1) copy(record(k + 1), half(k + 1), 0, linked_.head_count);
     }
+    if constexpr (W == 1) copy(record(first), half(first), 0, linked_.head_count);
   }
 
  private:
@@ -60,37 +74,28 @@ class InterpretedSweep {
     fma(span, Real(static_cast<T>(job_.tau[k])), Real(static_cast<T>(job_.t0))).store(fixed(linked_.t));
   }
 
-  // How much of a record a program reads or writes: its head, [x][u][d][p]..., or the cut too.
-  enum Extent { none, head, all };
-
-  void run(const Linked* program, int k, [[maybe_unused]] Extent reads, [[maybe_unused]] Extent writes) {
-    if constexpr (W > 1) {
+  void run(const Linked* program, [[maybe_unused]] int k) {
+    if constexpr (W > 1)
       Machine<Real>::run(program, reinterpret_cast<char*>(fixed_), reinterpret_cast<char*>(record(k)));
-    } else {
-      // The record at hand and the head of the next pass through the window.
-      const Extent of_next = k < job_.steps && reads != none ? head : none;
-      T* const window = fixed_ + one_lane::window(linked_.fixed_count);
-      T* const next = window + record_stride();
-      copy_window(window, record(k), reads);
-      copy_window(next, record(k + 1), of_next);
-      MachineOne<T>::run(program, reinterpret_cast<char*>(fixed_));
-      copy_window(record(k + 1), next, of_next);
-      copy_window(record(k), window, writes);
-    }
+    else MachineOne<T>::run(program, reinterpret_cast<char*>(fixed_));
+  }
+
+  // One lane: the half of the window where the record of node k lies while its programs run. What a program hands to the
+  // next node is there already: copies would lengthen the chain from step to step.
+  T* half(int k) { return fixed_ + one_lane::window(linked_.fixed_count) + (k & 1) * record_stride(); }
+  void load_inputs(int k) { copy(half(k), record(k), linked_.n, linked_.head_count); }  // all but the state and the cut
+  void copy(T* to, const T* from, int first, int end) const {
+    for (int i = first; i < end; ++i) to[i] = from[i];
+  }
+  void copy_all(T* to, const T* from) const {
+    using Group = Pack<T, W == 1 ? one_lane::slot_group : W>;
+    for (long i = 0; i < record_stride(); i += one_lane::slot_group) Group::load(from + i).store(to + i);
   }
 
   static long slots_of_record(int count) { return W > 1 ? count : one_lane::round_up(count); }
   static long first_record(const LinkedSweep& linked) {
     if (W > 1) return static_cast<long>(linked.fixed_count) * W;
     return one_lane::window(linked.fixed_count) + 2 * slots_of_record(linked.record_count);
-  }
-  // A head is copied scalar by scalar, as it was written: a group would wait until its scalars have reached the cache.
-  void copy_window(T* to, const T* from, Extent extent) const {
-    using Group = Pack<T, W == 1 ? one_lane::slot_group : W>;
-    if (extent == head)
-      for (int i = 0; i < linked_.head_count; ++i) to[i] = from[i];
-    if (extent == all)
-      for (long i = 0; i < record_stride(); i += one_lane::slot_group) Group::load(from + i).store(to + i);
   }
 
   const SweepJob<T>& job_;

@@ -7,9 +7,10 @@
 
 namespace pontryagin {
 
-// A sweep's programs, linked for one kernel, with the places of what the driver fills and reads.
+// A sweep's programs, linked for one kernel, with the places of what the driver fills and reads. Those of a step and of
+// the end exist for nodes of both parities, which differ for one lane.
 struct LinkedSweep {
-  const Linked *prologue = nullptr, *forward = nullptr, *terminal = nullptr, *backward = nullptr;
+  const Linked *prologue = nullptr, *forward[2] = {}, *terminal[2] = {}, *backward[2] = {};
   const double* constants = nullptr;
   int constant_count = 0;
   int n = 0, m = 0, q = 0, nd = 0, r = 0;

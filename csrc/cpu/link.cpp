@@ -1,5 +1,6 @@
 #include "cpu/link.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
@@ -45,14 +46,104 @@ int direct_variant_of(Instruction& instruction, const LinkTarget& target, const 
   return row[scaled] != nullptr && is_constant(instruction.b) ? scaled : direct;
 }
 
+// Whether the pack machine keeps what the accumulator held before an instruction.
+bool keeps_previous(Op op) {
+  return arity(op) >= 2 && op != Op::pow && op != Op::atan2 && op != Op::hypot && op != Op::where;
+}
+
+// The handler that takes the operand in `place` from where the accumulator stood before, or -1. Puts the other operands
+// in the order that this handler wants.
+int previous_variant_of(Instruction& instruction, Place place, const LinkTarget& target) {
+  const auto is_constant = [&target](Place p) {
+    return p.bank == Bank::fixed && p.slot >= target.first_constant &&
+           p.slot < target.first_constant + target.constant_count;
+  };
+  Instruction next = instruction;
+  int form = -1;
+  const bool fused = next.op == Op::fma || next.op == Op::fnma, triple = next.op == Op::fma3 || next.op == Op::fnma3;
+  if (fused && next.accumulator == Accumulator::first && next.c == place && !in_record(next.b)) {
+    form = is_constant(next.b) ? 1 : 0;
+  } else if (fused && next.accumulator != Accumulator::first) {
+    if (next.a == place) std::swap(next.a, next.b);
+    if (!(next.b == place)) return -1;
+    const bool record = in_record(next.a);
+    if (next.accumulator == Accumulator::last) form = record ? 3 : 2;
+    else if (!record) form = in_record(next.c) ? 5 : 4;
+  } else if (next.op == Op::mul) {
+    if (next.accumulator == Accumulator::last) next.b = next.a, next.accumulator = Accumulator::first;
+    if (next.a == place && next.accumulator == Accumulator::none) std::swap(next.a, next.b);
+    if (!(next.b == place)) return -1;
+    form = next.accumulator == Accumulator::first ? 4 : in_record(next.a) ? 3 : 2;
+  } else if (triple) {  // (a b) c: only c may change its place with none
+    if (!(next.c == place)) return -1;
+    if (in_record(next.b) || is_constant(next.a)) std::swap(next.a, next.b);
+    if (!in_record(next.b)) form = (is_constant(next.b) ? 4 : 2) + (in_record(next.a) ? 1 : 0);
+  }
+  if (form < 0) return -1;
+  instruction = next;
+  return previous_variant(form, !next.store ? 0 : in_record(next.to) ? 2 : 1);
+}
+
+// Which operands of an instruction are read from memory, given its handler.
+template <class Visit>
+void for_each_read(const Instruction& instruction, Place previous, bool with_previous, const Visit& visit) {
+  if (instruction.op == Op::sincos) return visit(instruction.a);
+  const Place places[] = {instruction.a, instruction.b, instruction.c};
+  const int count = arity(instruction.op);
+  for (int k = 0; k < count; ++k) {
+    if (instruction.accumulator == Accumulator::first && k == 0) continue;
+    if (instruction.accumulator == Accumulator::last && k == count - 1) continue;
+    if (with_previous && places[k] == previous) continue;
+    visit(places[k]);
+  }
+}
+
 std::vector<Linked> link_lanes(const Program& program, const LinkTarget& target) {
+  std::vector<Instruction> code = program.code;
+  std::vector<int> variant(code.size(), -1);
+  std::vector<Place> previous(code.size());
+  for (std::size_t i = 2; i < code.size(); ++i) {
+    const Instruction &held = code[i - 2], &between = code[i - 1];
+    if (!held.store || !keeps_previous(between.op) || (between.store && between.to == held.to)) continue;
+    if (held.op == Op::sincos && held.c == held.to) continue;
+    const auto count_of = [&](Place p) {
+      int n = 0;
+      for_each_read(code[i], {}, false, [&](Place q) { n += q == p ? 1 : 0; });
+      return n;
+    };
+    if (count_of(held.to) != 1) continue;
+    previous[i] = held.to;
+    variant[i] = previous_variant_of(code[i], held.to, target);
+  }
+  // Temporaries that nobody reads any more are not written.
+  const int first_temporary = target.first_constant + target.constant_count;
+  std::vector<char> live(static_cast<std::size_t>(target.fixed_slots), 0);
+  for (std::size_t i = code.size(); i-- > 0;) {
+    Instruction& instruction = code[i];
+    const auto temporary = [&](Place p) { return p.bank == Bank::fixed && p.slot >= first_temporary; };
+    if (instruction.op == Op::sincos) {
+      for (Place p : {instruction.to, instruction.c})
+        if (temporary(p)) live[static_cast<std::size_t>(p.slot)] = 0;
+    } else if (instruction.store && temporary(instruction.to)) {
+      char& wanted = live[static_cast<std::size_t>(instruction.to.slot)];
+      if (!wanted && instruction.op != Op::copy) {
+        instruction.store = false;
+        if (variant[i] >= 0) variant[i] -= 1;  // result fixed -> keep
+      }
+      wanted = 0;
+    }
+    for_each_read(instruction, previous[i], variant[i] >= 0, [&](Place p) {
+      if (temporary(p)) live[static_cast<std::size_t>(p.slot)] = 1;
+    });
+  }
   std::vector<Linked> out;
-  out.reserve(program.code.size());
+  out.reserve(code.size());
   const int slot_bytes = target.lanes * target.scalar_bytes;
-  for (Instruction instruction : program.code) {
+  for (std::size_t i = 0; i < code.size(); ++i) {
+    Instruction instruction = code[i];
     const void* const* row = target.handlers + static_cast<int>(instruction.op) * variants;
     const bool has_direct = row[direct_variant(0, false, 0)] != nullptr;
-    const int direct = has_direct ? direct_variant_of(instruction, target, row) : -1;
+    const int direct = variant[i] >= 0 ? variant[i] : has_direct ? direct_variant_of(instruction, target, row) : -1;
     // Slots are longer than a byte, so an offset has room for the bank in its lowest bit.
     const auto operand = [&](Place place) {
       const long slot = place.bank == Bank::next ? static_cast<long>(place.slot) + target.record_slots : place.slot;
@@ -89,20 +180,44 @@ int as_fused(Instruction& instruction, Place one, Place minus_zero) {
       if (acc == Accumulator::first) acc = Accumulator::last;
       else if (acc == Accumulator::last) acc = Accumulator::first;
       break;
-    case Op::fma3: return 6;
+    case Op::fma3: return 3;
     case Op::fnma3: return 7;
     default: return -1;
   }
-  return (minus ? 3 : 0) + static_cast<int>(acc);
+  return (minus ? one_lane::plus_kinds : 0) + static_cast<int>(acc);
 }
 
-std::vector<Linked> link_one(const Program& program, const LinkTarget& target) {
+// The handler that runs `count` instructions of these kinds, or nullptr.
+const void* shared_handler(const int* kind, int count, const void* const* handlers) {
+  const auto each = [&](auto condition) { return std::all_of(kind, kind + count, condition); };
+  if (count == 2 && each([](int k) { return k >= 0; })) return handlers[one_lane::pair(kind[0], kind[1])];
+  if (!each([](int k) { return k >= 0 && k < one_lane::plus_kinds; })) return nullptr;
+  return count == 3 ? handlers[one_lane::triple(kind[0], kind[1], kind[2])] : nullptr;
+}
+
+// Cuts the code into the fewest groups; the first instruction of a group carries the handler that runs them all.
+void share_handlers(std::vector<Linked>& code, const std::vector<int>& kind, const void* const* handlers) {
+  std::vector<int> groups(code.size() + 1, 0), length(code.size(), 1);
+  for (std::size_t i = code.size(); i-- > 0;) {
+    groups[i] = groups[i + 1] + 1;
+    for (int count = 2; count <= 3 && i + static_cast<std::size_t>(count) <= code.size(); ++count) {
+      const int with = groups[i + static_cast<std::size_t>(count)] + 1;
+      if (with >= groups[i] || shared_handler(&kind[i], count, handlers) == nullptr) continue;
+      groups[i] = with, length[i] = count;
+    }
+  }
+  for (std::size_t i = 0; i < code.size(); i += static_cast<std::size_t>(length[i]))
+    if (length[i] > 1) code[i].handler = shared_handler(&kind[i], length[i], handlers);
+}
+
+// The record of node k lies in half `parity` of the window and that of node k + 1 in the other.
+std::vector<Linked> link_one(const Program& program, const LinkTarget& target, int parity) {
   const auto behind = [&target](int slot) { return Place{Bank::fixed, target.fixed_slots + slot}; };
   const Place one = behind(one_lane::one), minus_zero = behind(one_lane::minus_zero), spare = behind(one_lane::spare);
   const int window = one_lane::window(target.fixed_slots), stride = one_lane::round_up(target.record_slots);
   const auto offset = [&](Place place) {
-    const long slot =
-        place.bank == Bank::fixed ? place.slot : window + place.slot + (place.bank == Bank::next ? stride : 0);
+    const int half = place.bank == Bank::next ? 1 - parity : parity;
+    const long slot = place.bank == Bank::fixed ? place.slot : window + half * stride + place.slot;
     return byte_offset(slot, target.scalar_bytes);
   };
   std::vector<Linked> out;
@@ -116,26 +231,14 @@ std::vector<Linked> link_one(const Program& program, const LinkTarget& target) {
     out.push_back({checked(target.handlers[handler]), offset(instruction.to), offset(instruction.a),
                    offset(instruction.b), offset(instruction.c)});
   }
-  // The first of a pair or a triple carries the handler that runs them all. The last instruction is a halt.
-  const auto plus = [](int k) { return k >= 0 && k < one_lane::plus_kinds; };
-  for (std::size_t i = 0; i + 1 < out.size();) {
-    if (i + 2 < out.size() && plus(kind[i]) && plus(kind[i + 1]) && plus(kind[i + 2])) {
-      out[i].handler = target.handlers[one_lane::triple(kind[i], kind[i + 1], kind[i + 2])];
-      i += 3;
-    } else if (kind[i] >= 0 && kind[i + 1] >= 0) {
-      out[i].handler = target.handlers[one_lane::pair(kind[i], kind[i + 1])];
-      i += 2;
-    } else {
-      ++i;
-    }
-  }
+  share_handlers(out, kind, target.handlers);
   return out;
 }
 
 }  // namespace
 
-std::vector<Linked> link(const Program& program, const LinkTarget& target) {
-  return target.lanes == 1 ? link_one(program, target) : link_lanes(program, target);
+std::vector<Linked> link(const Program& program, const LinkTarget& target, int parity) {
+  return target.lanes == 1 ? link_one(program, target, parity) : link_lanes(program, target);
 }
 
 std::size_t block_slots(int lanes, int fixed_slots, int record_slots, long nodes) {

@@ -14,7 +14,8 @@ struct LinkTarget {
   int first_constant, constant_count;  // in the fixed bank
 };
 
-std::vector<Linked> link(const Program& program, const LinkTarget& target);
+// For one lane, `parity` is that of the node at hand.
+std::vector<Linked> link(const Program& program, const LinkTarget& target, int parity = 0);
 
 // Slots that a block needs: the fixed bank, the records of all nodes and, for one lane, its window.
 std::size_t block_slots(int lanes, int fixed_slots, int record_slots, long nodes);

@@ -44,14 +44,18 @@ const LinkedSweep& Sweeper::linked_for(int choice) {
                           programs_.fixed.constants,
                           static_cast<int>(programs_.constants.size())};
   code.prologue = link(programs_.prologue, target);
-  code.forward = link(programs_.forward, target);
-  code.terminal = link(programs_.terminal, target);
-  code.backward = link(programs_.backward, target);
   const FixedSlots& f = programs_.fixed;
   const RecordSlots& r = programs_.record;
   LinkedSweep& l = code.linked;
-  l.prologue = code.prologue.data(), l.forward = code.forward.data();
-  l.terminal = code.terminal.data(), l.backward = code.backward.data();
+  l.prologue = code.prologue.data();
+  for (int parity = 0; parity < 2; ++parity) {
+    code.forward[parity] = link(programs_.forward, target, parity);
+    code.terminal[parity] = link(programs_.terminal, target, parity);
+    code.backward[parity] = link(programs_.backward, target, parity);
+    l.forward[parity] = code.forward[parity].data();
+    l.terminal[parity] = code.terminal[parity].data();
+    l.backward[parity] = code.backward[parity].data();
+  }
   l.constants = programs_.constants.data(), l.constant_count = static_cast<int>(programs_.constants.size());
   const ModelSizes& s = programs_.sizes;
   l.n = s.n, l.m = s.m, l.q = s.q, l.nd = s.nd, l.r = s.r;

@@ -23,7 +23,7 @@ class Sweeper {
 
  private:
   struct Code {
-    std::vector<Linked> prologue, forward, terminal, backward;
+    std::vector<Linked> prologue, forward[2], terminal[2], backward[2];
     LinkedSweep linked;
     bool ready = false;
   };

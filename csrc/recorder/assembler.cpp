@@ -13,6 +13,12 @@ Place ConstantPool::place(double value) {
   return {Bank::fixed, end() - 1};
 }
 
+bool ConstantPool::find(Place place, double& value) const {
+  if (place.bank != Bank::fixed || place.slot < first_ || place.slot >= end()) return false;
+  value = values_[static_cast<std::size_t>(place.slot - first_)];
+  return true;
+}
+
 namespace {
 
 constexpr int deepest_tree = 400;  // expression trees are emitted by recursion
@@ -47,6 +53,7 @@ class Assembler {
     for (int id = 0; id < static_cast<int>(nodes_.size()); ++id)
       if (reached_[id] && root_[id] && !is_leaf(id) && !stored_[id]) emit_root(id);
     finish_copies();
+    add_negated_constants();
     program_.code.push_back({Op::halt, Accumulator::none, false, {}, {}, {}, {}});
     return std::move(program_);
   }
@@ -342,6 +349,23 @@ class Assembler {
     }
     for (const auto& move : moves)
       program_.code.push_back({Op::copy, Accumulator::none, true, move.second, move.first, {}, {}});
+  }
+
+  // c - k b is c + (-k) b, to the bit: the machines do more to be fast at adding.
+  void add_negated_constants() {
+    for (Instruction& instruction : program_.code) {
+      if (instruction.op != Op::fnma && instruction.op != Op::fnma3) continue;
+      Place* const factors[] = {&instruction.a, &instruction.b, &instruction.c};
+      const int begin = instruction.accumulator == Accumulator::first ? 1 : 0;
+      const int end = instruction.op == Op::fnma ? 2 : 3;
+      for (int k = begin; k < end; ++k) {
+        double value;
+        if (!constants_.find(*factors[k], value)) continue;
+        *factors[k] = constants_.place(-value);
+        instruction.op = instruction.op == Op::fnma ? Op::fma : Op::fma3;
+        break;
+      }
+    }
   }
 
   using Targets = std::unordered_map<int, std::vector<Place>>;

@@ -40,6 +40,7 @@ class ConstantPool {
  public:
   explicit ConstantPool(int first_slot) : first_(first_slot) {}
   Place place(double value);
+  bool find(Place place, double& value) const;  // whether this is the place of a constant, and of which
   const std::vector<double>& values() const { return values_; }
   int end() const { return first_ + static_cast<int>(values_.size()); }
 

@@ -29,20 +29,24 @@ struct Machine {
   PMP_GENERAL(name), PMP_THREE(name##_0f), PMP_THREE(name##_0r), PMP_THREE(name##_1f), PMP_THREE(name##_1r), \
       PMP_THREE(name##_2f), PMP_THREE(name##_2r)
 #define PMP_NONE_3 nullptr, nullptr, nullptr
-#define PMP_ROW_SUM(name) PMP_ROW_HOT(name), PMP_NONE_18
-#define PMP_ROW_PRODUCT(name) \
-  PMP_ROW_HOT(name), PMP_THREE(name##_k0f), PMP_THREE(name##_k0r), PMP_THREE(name##_k1f), PMP_NONE_3, PMP_NONE_6
-#define PMP_ROW_FUSED(name)                                                                           \
-  PMP_ROW_HOT(name), PMP_THREE(name##_k0f), PMP_THREE(name##_k0r), PMP_THREE(name##_k1f), PMP_NONE_3, \
-      PMP_THREE(name##_k2f), PMP_THREE(name##_k2r)
+#define PMP_ROW_SUM(name) PMP_ROW_HOT(name), PMP_NONE_18, PMP_NONE_18
+#define PMP_LATTER(name) PMP_THREE(name##_b2), PMP_THREE(name##_b3), PMP_THREE(name##_b4)
+#define PMP_ROW_PRODUCT(name)                                                                                     \
+  PMP_ROW_HOT(name), PMP_THREE(name##_k0f), PMP_THREE(name##_k0r), PMP_THREE(name##_k1f), PMP_NONE_3, PMP_NONE_6, \
+      PMP_NONE_6, PMP_LATTER(name), PMP_NONE_3
+#define PMP_ROW_FUSED(name)                                                                                       \
+  PMP_ROW_HOT(name), PMP_THREE(name##_k0f), PMP_THREE(name##_k0r), PMP_THREE(name##_k1f), PMP_NONE_3,             \
+      PMP_THREE(name##_k2f), PMP_THREE(name##_k2r), PMP_THREE(name##_b0), PMP_THREE(name##_b1), PMP_LATTER(name), \
+      PMP_THREE(name##_b5)
 #define PMP_NONE_12 PMP_NONE_6, PMP_NONE_6
-#define PMP_ROW_TRIPLE(name)                                                                               \
-  &&name##_0, &&name##_0s, nullptr, nullptr, nullptr, nullptr, PMP_THREE(name##_0f), PMP_THREE(name##_0r), \
-      PMP_NONE_12, PMP_THREE(name##_k0f), PMP_THREE(name##_k0r), PMP_NONE_12
-#define PMP_NONE_36 PMP_NONE_18, PMP_NONE_18
-#define PMP_ROW_BINARY(name) PMP_GENERAL(name), PMP_NONE_36
-#define PMP_ROW_UNARY(name) &&name##_0, &&name##_0s, &&name##_1, &&name##_1s, nullptr, nullptr, PMP_NONE_36
-#define PMP_ROW_PAIR(name) nullptr, &&name##_0s, nullptr, &&name##_1s, nullptr, nullptr, PMP_NONE_36
+#define PMP_ROW_TRIPLE(name)                                                                                \
+  &&name##_0, &&name##_0s, nullptr, nullptr, nullptr, nullptr, PMP_THREE(name##_0f), PMP_THREE(name##_0r),  \
+      PMP_NONE_12, PMP_THREE(name##_k0f), PMP_THREE(name##_k0r), PMP_NONE_12, PMP_NONE_6, PMP_LATTER(name), \
+      PMP_THREE(name##_b5)
+#define PMP_NONE_54 PMP_NONE_18, PMP_NONE_18, PMP_NONE_18
+#define PMP_ROW_BINARY(name) PMP_GENERAL(name), PMP_NONE_54
+#define PMP_ROW_UNARY(name) &&name##_0, &&name##_0s, &&name##_1, &&name##_1s, nullptr, nullptr, PMP_NONE_54
+#define PMP_ROW_PAIR(name) nullptr, &&name##_0s, nullptr, &&name##_1s, nullptr, nullptr, PMP_NONE_54
     static const void* const table[] = {PMP_ROW_UNARY(neg),
                                         PMP_ROW_UNARY(abs),
                                         PMP_ROW_UNARY(sign),
@@ -89,7 +93,7 @@ struct Machine {
                                         nullptr,
                                         nullptr,
                                         nullptr,
-                                        PMP_NONE_36,
+                                        PMP_NONE_54,
                                         PMP_ROW_FUSED(fma),
                                         PMP_ROW_FUSED(fnma),
                                         PMP_ROW_SUM(fms),
@@ -103,13 +107,13 @@ struct Machine {
                                         nullptr,
                                         nullptr,
                                         nullptr,
-                                        PMP_NONE_36};
+                                        PMP_NONE_54};
     static_assert(sizeof table / sizeof *table == op_count * variants, "one row of handlers for each operation");
     if (code == nullptr) return table;
 
     const Linked* ip = code;
     char* const banks[2] = {fixed, record - 1};  // the bank bit of an operand is part of its offset
-    Real acc;
+    Real acc(T(0)), prev(T(0));
     goto* const_cast<void*>(ip->handler);
 
 #define PMP_NEXT \
@@ -120,21 +124,36 @@ struct Machine {
 #define PMP_ANY(field) (banks[ip->field & 1] + ip->field)
 
 // In the expressions of the operations below, a, b and c name the operands.
-#define PMP_KEEP_OR_STORE(label, load, expression) \
-  label: { load acc = expression; }                \
-  PMP_NEXT                                         \
-  label##s : {                                     \
-    load acc = expression;                         \
-    PMP_PUT(PMP_ANY(to));                          \
-  }                                                \
+#define PMP_SET(expression) \
+  const Real was = acc;     \
+  acc = expression;         \
+  prev = was;
+#define PMP_KEEP_OR_STORE(label, load, expression)              \
+  label: { load PMP_SET(expression) }                           \
+  PMP_NEXT                                                      \
+  label##s : { load PMP_SET(expression) PMP_PUT(PMP_ANY(to)); } \
   PMP_NEXT
-#define PMP_GENERAL_UNARY(name, expression)                                   \
-  PMP_KEEP_OR_STORE(name##_0, const Real a = PMP_AT(PMP_ANY(a));, expression) \
-  PMP_KEEP_OR_STORE(name##_1, const Real a = acc;, expression)
+// What is called may use every register: the value before is not kept.
+#define PMP_KEEP_OR_STORE_CALLED(label, load, expression) \
+  label: { load prev = acc = expression; }                \
+  PMP_NEXT                                                \
+  label##s : {                                            \
+    load prev = acc = expression;                         \
+    PMP_PUT(PMP_ANY(to));                                 \
+  }                                                       \
+  PMP_NEXT
+#define PMP_GENERAL_UNARY(name, expression)                                          \
+  PMP_KEEP_OR_STORE_CALLED(name##_0, const Real a = PMP_AT(PMP_ANY(a));, expression) \
+  PMP_KEEP_OR_STORE_CALLED(name##_1, const Real a = acc;, expression)
 #define PMP_GENERAL_BINARY(name, expression)                                                                     \
   PMP_KEEP_OR_STORE(name##_0, const Real a = PMP_AT(PMP_ANY(a)); const Real b = PMP_AT(PMP_ANY(b));, expression) \
   PMP_KEEP_OR_STORE(name##_1, const Real a = acc; const Real b = PMP_AT(PMP_ANY(b));, expression)                \
   PMP_KEEP_OR_STORE(name##_2, const Real a = PMP_AT(PMP_ANY(a)); const Real b = acc;, expression)
+#define PMP_CALLED_BINARY(name, expression)                                                                \
+  PMP_KEEP_OR_STORE_CALLED(name##_0, const Real a = PMP_AT(PMP_ANY(a)); const Real b = PMP_AT(PMP_ANY(b)); \
+                           , expression)                                                                   \
+  PMP_KEEP_OR_STORE_CALLED(name##_1, const Real a = acc; const Real b = PMP_AT(PMP_ANY(b));, expression)   \
+  PMP_KEEP_OR_STORE_CALLED(name##_2, const Real a = PMP_AT(PMP_ANY(a)); const Real b = acc;, expression)
 #define PMP_GENERAL_FUSED(name, expression)                                                         \
   PMP_KEEP_OR_STORE(name##_0, const Real a = PMP_AT(PMP_ANY(a)); const Real b = PMP_AT(PMP_ANY(b)); \
                     const Real c = PMP_AT(PMP_ANY(c));, expression)                                 \
@@ -142,18 +161,12 @@ struct Machine {
                     const Real c = PMP_AT(PMP_ANY(c));, expression)                                 \
   PMP_KEEP_OR_STORE(name##_2, const Real a = PMP_AT(PMP_ANY(a)); const Real b = PMP_AT(PMP_ANY(b)); \
                     const Real c = acc;, expression)
-#define PMP_DIRECT(label, load, expression) \
-  label: { load acc = expression; }         \
-  PMP_NEXT                                  \
-  label##_f : {                             \
-    load acc = expression;                  \
-    PMP_PUT(fixed + ip->to);                \
-  }                                         \
-  PMP_NEXT                                  \
-  label##_r : {                             \
-    load acc = expression;                  \
-    PMP_PUT(record + ip->to);               \
-  }                                         \
+#define PMP_DIRECT(label, load, expression)                          \
+  label: { load PMP_SET(expression) }                                \
+  PMP_NEXT                                                           \
+  label##_f : { load PMP_SET(expression) PMP_PUT(fixed + ip->to); }  \
+  PMP_NEXT                                                           \
+  label##_r : { load PMP_SET(expression) PMP_PUT(record + ip->to); } \
   PMP_NEXT
 #define PMP_FROM(field, bank) const Real field = PMP_AT(bank + ip->field);
 #define PMP_HOT_BINARY(name, expression)                                     \
@@ -195,6 +208,24 @@ struct Machine {
   PMP_DIRECT(name##_k0f, PMP_FROM(a, fixed) PMP_SCALAR PMP_FROM(c, fixed), expression)              \
   PMP_DIRECT(name##_k0r, PMP_FROM(a, record) PMP_SCALAR PMP_FROM(c, fixed), expression)
 
+// One operand is what the accumulator held before.
+#define PMP_PREVIOUS_PRODUCT(name, expression)                                \
+  PMP_DIRECT(name##_b2, PMP_FROM(a, fixed) const Real b = prev;, expression)  \
+  PMP_DIRECT(name##_b3, PMP_FROM(a, record) const Real b = prev;, expression) \
+  PMP_DIRECT(name##_b4, const Real a = acc; const Real b = prev;, expression)
+#define PMP_PREVIOUS_FUSED(name, expression)                                                      \
+  PMP_DIRECT(name##_b0, const Real a = acc; PMP_FROM(b, fixed) const Real c = prev;, expression)  \
+  PMP_DIRECT(name##_b1, const Real a = acc; PMP_SCALAR const Real c = prev;, expression)          \
+  PMP_DIRECT(name##_b2, PMP_FROM(a, fixed) const Real b = prev; const Real c = acc;, expression)  \
+  PMP_DIRECT(name##_b3, PMP_FROM(a, record) const Real b = prev; const Real c = acc;, expression) \
+  PMP_DIRECT(name##_b4, PMP_FROM(a, fixed) const Real b = prev; PMP_FROM(c, fixed), expression)   \
+  PMP_DIRECT(name##_b5, PMP_FROM(a, fixed) const Real b = prev; PMP_FROM(c, record), expression)
+#define PMP_PREVIOUS_TRIPLE(name, expression)                                                    \
+  PMP_DIRECT(name##_b2, PMP_FROM(a, fixed) PMP_FROM(b, fixed) const Real c = prev;, expression)  \
+  PMP_DIRECT(name##_b3, PMP_FROM(a, record) PMP_FROM(b, fixed) const Real c = prev;, expression) \
+  PMP_DIRECT(name##_b4, PMP_FROM(a, fixed) PMP_SCALAR const Real c = prev;, expression)          \
+  PMP_DIRECT(name##_b5, PMP_FROM(a, record) PMP_SCALAR const Real c = prev;, expression)
+
     PMP_GENERAL_UNARY(neg, -a)
     PMP_GENERAL_UNARY(abs, abs(a))
     PMP_GENERAL_UNARY(sign, sign(a))
@@ -208,6 +239,7 @@ struct Machine {
     PMP_HOT_BINARY(sub, a - b)
     PMP_HOT_BINARY(mul, a * b)
     PMP_SCALED_PRODUCT(mul, a * b)
+    PMP_PREVIOUS_PRODUCT(mul, a * b)
     PMP_GENERAL_BINARY(div, a / b)
     PMP_GENERAL_BINARY(min, min(a, b))
     PMP_GENERAL_BINARY(max, max(a, b))
@@ -217,12 +249,17 @@ struct Machine {
     PMP_GENERAL_BINARY(ne, select(a != b, Real(T(1)), Real(T(0))))
     PMP_HOT_FUSED(fma, fma(a, b, c))
     PMP_SCALED_FUSED(fma, fma(a, b, c))
+    PMP_PREVIOUS_FUSED(fma, fma(a, b, c))
     PMP_HOT_FUSED(fnma, fnma(a, b, c))
     PMP_SCALED_FUSED(fnma, fnma(a, b, c))
+    PMP_PREVIOUS_FUSED(fnma, fnma(a, b, c))
     PMP_HOT_FUSED(fms, fms(a, b, c))
     PMP_TRIPLE(fma3, fma(a * b, c, acc))
+    PMP_PREVIOUS_TRIPLE(fma3, fma(a * b, c, acc))
     PMP_TRIPLE(fnma3, fnma(a * b, c, acc))
-    PMP_KEEP_OR_STORE(where_0, , select(PMP_AT(PMP_ANY(a)) != Real(T(0)), PMP_AT(PMP_ANY(b)), PMP_AT(PMP_ANY(c))))
+    PMP_PREVIOUS_TRIPLE(fnma3, fnma(a * b, c, acc))
+    PMP_KEEP_OR_STORE_CALLED(where_0, ,
+                             select(PMP_AT(PMP_ANY(a)) != Real(T(0)), PMP_AT(PMP_ANY(b)), PMP_AT(PMP_ANY(c))))
     PMP_GENERAL_UNARY(exp, calls::exp_of(a))
     PMP_GENERAL_UNARY(expm1, calls::expm1_of(a))
     PMP_GENERAL_UNARY(log, calls::log_of(a))
@@ -241,14 +278,14 @@ struct Machine {
     PMP_GENERAL_UNARY(atanh, calls::atanh_of(a))
     PMP_GENERAL_UNARY(erf, calls::erf_of(a))
     PMP_GENERAL_UNARY(sigmoid, calls::sigmoid_of(a))
-    PMP_GENERAL_BINARY(pow, calls::pow_of(a, b))
-    PMP_GENERAL_BINARY(atan2, calls::atan2_of(a, b))
-    PMP_GENERAL_BINARY(hypot, calls::hypot_of(a, b))
+    PMP_CALLED_BINARY(pow, calls::pow_of(a, b))
+    PMP_CALLED_BINARY(atan2, calls::atan2_of(a, b))
+    PMP_CALLED_BINARY(hypot, calls::hypot_of(a, b))
   sincos_0s:
   sincos_1s: {  // the angle is in memory, too
     T* const sine = reinterpret_cast<T*>(PMP_ANY(to));
     calls::sincos_at<Real>(reinterpret_cast<const T*>(PMP_ANY(a)), sine, reinterpret_cast<T*>(PMP_ANY(c)));
-    acc = Real::load(sine);
+    prev = acc = Real::load(sine);
   }
     PMP_NEXT
   copy_0s:
@@ -273,7 +310,7 @@ struct Machine {
 #undef PMP_NONE_12
 #undef PMP_ROW_TRIPLE
 #undef PMP_TRIPLE
-#undef PMP_NONE_36
+#undef PMP_NONE_54
 #undef PMP_ROW_BINARY
 #undef PMP_ROW_UNARY
 #undef PMP_ROW_PAIR
@@ -281,7 +318,14 @@ struct Machine {
 #undef PMP_AT
 #undef PMP_PUT
 #undef PMP_ANY
+#undef PMP_SET
 #undef PMP_KEEP_OR_STORE
+#undef PMP_KEEP_OR_STORE_CALLED
+#undef PMP_CALLED_BINARY
+#undef PMP_LATTER
+#undef PMP_PREVIOUS_PRODUCT
+#undef PMP_PREVIOUS_FUSED
+#undef PMP_PREVIOUS_TRIPLE
 #undef PMP_GENERAL_UNARY
 #undef PMP_GENERAL_BINARY
 #undef PMP_GENERAL_FUSED

@@ -2,8 +2,8 @@
 //
 // With one lane an instruction does so little that jumping to its handler is most of its cost. So sums, differences,
 // products and fused multiply-adds are all written as r = c + a b or r = c - a b, with 1 and -0 for what is missing
-// (which changes no bit), and two or three of them share one handler. Everything lies in one array: the record of the node at
-// hand and the next are copied into a window of it and back, and a result nobody wants in memory goes to a spare slot.
+// (which changes no bit), and two or three of them share one handler. Everything lies in one array: a window of it holds the
+// records of the node at hand and of the next, and a result nobody wants in memory goes to a spare slot.
 #pragma once
 
 #include "interpreter_types.hpp"
@@ -24,19 +24,20 @@ struct MachineOne {
   static const void* const* run(const Linked* code, char* const slots) {
 // Row of the table for one kind of first operation: alone, then followed by each kind.
 #define PMP_KINDS(X, first) \
-  X(first, p0) X(first, p1) X(first, p2) X(first, n0) X(first, n1) X(first, n2) X(first, p3) X(first, n3)
+  X(first, p0) X(first, p1) X(first, p2) X(first, p3) X(first, n0) X(first, n1) X(first, n2) X(first, n3)
 #define PMP_ADDRESS_OF_PAIR(first, second) &&first##_##second,
 #define PMP_ROW(first) &&first##_alone, PMP_KINDS(PMP_ADDRESS_OF_PAIR, first)
-#define PMP_PLUS_KINDS(X, first, second) X(first, second, p0) X(first, second, p1) X(first, second, p2)
-#define PMP_PLUS_PAIRS(X, first) PMP_PLUS_KINDS(X, first, p0) PMP_PLUS_KINDS(X, first, p1) PMP_PLUS_KINDS(X, first, p2)
+// Every sequence of three kinds that add.
+#define PMP_LAST(X, first, second) X(first, second, p0) X(first, second, p1) X(first, second, p2) X(first, second, p3)
+#define PMP_LAST_2(X, first) PMP_LAST(X, first, p0) PMP_LAST(X, first, p1) PMP_LAST(X, first, p2) PMP_LAST(X, first, p3)
+#define PMP_TRIPLES(X) PMP_LAST_2(X, p0) PMP_LAST_2(X, p1) PMP_LAST_2(X, p2) PMP_LAST_2(X, p3)
 #define PMP_ADDRESS_OF_TRIPLE(first, second, third) &&first##_##second##_##third,
 #define PMP_UNARY_ROW(name) &&name##_0, &&name##_1, nullptr
 #define PMP_BINARY_ROW(name) &&name##_0, &&name##_1, &&name##_2
 #define PMP_ABSENT_ROW nullptr, nullptr, nullptr
-    static const void* const table[] = {PMP_ROW(p0) PMP_ROW(p1) PMP_ROW(p2) PMP_ROW(n0) PMP_ROW(n1) PMP_ROW(n2)
-                                            PMP_ROW(p3) PMP_ROW(n3) PMP_PLUS_PAIRS(PMP_ADDRESS_OF_TRIPLE, p0)
-                                                PMP_PLUS_PAIRS(PMP_ADDRESS_OF_TRIPLE, p1)
-                                                    PMP_PLUS_PAIRS(PMP_ADDRESS_OF_TRIPLE, p2) PMP_UNARY_ROW(neg),
+    static const void* const table[] = {PMP_ROW(p0) PMP_ROW(p1) PMP_ROW(p2) PMP_ROW(p3) PMP_ROW(n0) PMP_ROW(n1)
+                                            PMP_ROW(n2) PMP_ROW(n3) PMP_TRIPLES(PMP_ADDRESS_OF_TRIPLE)
+                                                PMP_UNARY_ROW(neg),
                                         PMP_UNARY_ROW(abs),
                                         PMP_UNARY_ROW(sign),
                                         PMP_UNARY_ROW(sqrt),
@@ -133,14 +134,12 @@ struct MachineOne {
     PMP_FIRST(p0)
     PMP_FIRST(p1)
     PMP_FIRST(p2)
+    PMP_FIRST(p3)
     PMP_FIRST(n0)
     PMP_FIRST(n1)
     PMP_FIRST(n2)
-    PMP_FIRST(p3)
     PMP_FIRST(n3)
-    PMP_PLUS_PAIRS(PMP_TRIPLE, p0)
-    PMP_PLUS_PAIRS(PMP_TRIPLE, p1)
-    PMP_PLUS_PAIRS(PMP_TRIPLE, p2)
+    PMP_TRIPLES(PMP_TRIPLE)
     PMP_UNARY(neg, -a)
     PMP_UNARY(abs, abs(a))
     PMP_UNARY(sign, sign(a))
@@ -217,8 +216,9 @@ struct MachineOne {
 #undef PMP_STEP
 #undef PMP_PAIR
 #undef PMP_TRIPLE
-#undef PMP_PLUS_KINDS
-#undef PMP_PLUS_PAIRS
+#undef PMP_LAST
+#undef PMP_LAST_2
+#undef PMP_TRIPLES
 #undef PMP_ADDRESS_OF_TRIPLE
 #undef PMP_FIRST
 #undef PMP_OPERATION

@@ -19,9 +19,11 @@ struct Linked {
 //   direct:  accumulator (none, first, last) x first memory operand (fixed, record) x result (keep, fixed, record);
 //            all other memory operands are in the fixed bank. Only the common arithmetic has them.
 //   scaled:  the same where b is a constant: one scalar is read instead of a pack. Only products have them.
+//   previous: one operand is what the accumulator held before; `Previous` x result (keep, fixed, record).
 constexpr int general_variants = 6;
 constexpr int direct_variants = 18;
-constexpr int variants = general_variants + 2 * direct_variants;
+constexpr int previous_variants = 18;
+constexpr int variants = general_variants + 2 * direct_variants + previous_variants;
 
 constexpr int general_variant(int accumulator, bool store) { return 2 * accumulator + (store ? 1 : 0); }
 constexpr int direct_variant(int accumulator, bool from_record, int to) {
@@ -29,22 +31,28 @@ constexpr int direct_variant(int accumulator, bool from_record, int to) {
 }
 constexpr int scaled_variant(int direct) { return direct + direct_variants; }
 
+// Where the operands of a previous handler come from: `f` fixed, `r` record, `k` a constant, `acc`, and `prev`.
+//   fused    acc f prev  acc k prev  f prev acc  r prev acc  f prev f    f prev r
+//   mul                              f prev      r prev      acc prev
+//   triple                           f f prev    r f prev    f k prev    r k prev
+constexpr int previous_variant(int form, int to) { return general_variants + 2 * direct_variants + 3 * form + to; }
+
 // The machine for one lane (interpreter_one.hpp): kinds of fused operations, alone, in pairs and, where products are
 // added, in threes; then three handlers for each operation: accumulator none, first, last.
 namespace one_lane {
-constexpr int kinds = 8;       // plus, minus x accumulator none, as factor, as summand; fma3, fnma3
-constexpr int plus_kinds = 3;  // the first three
+constexpr int kinds = 8;       // plus, minus x accumulator none, as factor, as summand of two and of three factors
+constexpr int plus_kinds = 4;  // the first four
 constexpr int alone(int kind) { return kind * (kinds + 1); }
 constexpr int pair(int first, int second) { return first * (kinds + 1) + 1 + second; }
 constexpr int first_triple = kinds * (kinds + 1);
 constexpr int triple(int first, int second, int third) {
   return first_triple + (first * plus_kinds + second) * plus_kinds + third;
 }
-constexpr int first_operation = first_triple + plus_kinds * plus_kinds * plus_kinds;
+constexpr int first_operation = triple(plus_kinds, 0, 0);
 constexpr int handler(int op, int accumulator) { return first_operation + 3 * op + accumulator; }
 constexpr int table_size = first_operation + 3 * op_count;
 
-// Slots behind the fixed bank: 1, -0, a spare one for unwanted results; then the window of two records.
+// Slots behind the fixed bank: 1, -0, a spare one for unwanted results; then a window of two records.
 constexpr int one = 0, minus_zero = 1, spare = 2;
 constexpr int slot_group = 8;  // records and the window start at multiples of 64 bytes (float64)
 constexpr int round_up(int slots) { return (slots + slot_group - 1) / slot_group * slot_group; }
