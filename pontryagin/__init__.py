@@ -16,6 +16,7 @@ from pontryagin.errors import (
     ProblemError,
 )
 from pontryagin.evaluate import Sweep, sweep
+from pontryagin.neural import ODENet, PathCost, Sine, Trajectory, WeightSpline, running_costs
 from pontryagin.parameters import Parameter
 from pontryagin.problem import Problem
 from pontryagin.records import Report
@@ -34,17 +35,23 @@ __all__ = [
     "Data",
     "NonFiniteError",
     "NotYetSupported",
+    "ODENet",
     "Parameter",
+    "PathCost",
     "PontryaginError",
     "Problem",
     "ProblemError",
     "Report",
+    "Sine",
     "Solution",
     "Status",
     "Sweep",
     "TimeGrid",
+    "Trajectory",
+    "WeightSpline",
     "__version__",
     "problems",
+    "running_costs",
     "solve",
     "sweep",
 ]

@@ -19,12 +19,14 @@ LAYER = {
     **dict.fromkeys(["errors", "status", "records"], 0),
     # the problem as data, and formulas as graphs
     **dict.fromkeys(["values", "time_grid", "tableau", "control_set", "control", "functions", "trial"], 1),
-    **dict.fromkeys(["data", "parameters", "horizon", "problem", "graph"], 1),
+    **dict.fromkeys(["data", "parameters", "horizon", "problem", "graph", "mlp"], 1),
     # the principle, and the sweep as others see it
     **dict.fromkeys(["hamiltonian", "second_order", "pointwise", "codegen"], 2),
     **dict.fromkeys(["sweep", "sweep_arguments", "instances"], 2),
     # where sweeps run, and the methods that ask for them
     **dict.fromkeys(["backend", "diagnose", "optim"], 3),
+    # networks as vector fields
+    "neural": 4,
     # what is made of an answer
     **dict.fromkeys(["answer", "guess", "plot", "progress", "reintegrate", "show", "store", "verify"], 4),
     # composition
@@ -39,6 +41,7 @@ ALLOWED = {
     "codegen": {"errors", "graph", "tableau"},
     "optim": {"errors", "status", "control_set", "sweep"},
     "problems": {"errors", "problem"},
+    "neural": {"errors", "tableau", "time_grid", "mlp", "backend"},
 }
 FORBIDDEN = {"backend": {"optim"}, "diagnose": {"optim"}}
 

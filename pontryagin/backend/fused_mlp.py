@@ -1,0 +1,3 @@
+class FusedMLP:
+    def __init__(self, *a, **k):
+        raise NotImplementedError

@@ -1,0 +1,139 @@
+"""The net through fused kernels: one call forwards, one call back, with the batch sum of p f_w inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from pontryagin.backend.fused_mlp import FusedMLP
+from pontryagin.mlp import MLP
+from pontryagin.neural.path_cost import PathCost
+from pontryagin.neural.stage_weights import StageWeights
+from pontryagin.tableau import Tableau
+
+#: Types that the kernels are compiled for.
+DTYPES = (torch.float32, torch.float64)
+
+
+@lru_cache(maxsize=64)
+def _kernels(mlp: MLP, tableau: Tableau, dtype: torch.dtype, state: float, velocity: float) -> FusedMLP:
+    """Handles are kept here, never by nets, so that nets are copied and pickled like any module."""
+    return FusedMLP(mlp, tableau, dtype, state_cost=state, velocity_cost=velocity)
+
+
+@dataclass(frozen=True)
+class FusedFlow:
+    """Steps of a perceptron on a grid; the counterpart of `Flow`."""
+
+    mlp: MLP
+    tableau: Tableau
+    nodes: np.ndarray
+    stages: StageWeights
+    path_cost: PathCost
+    table: Tensor  # (N, s) int32, the row of weights that each stage reads
+    lengths: Tensor  # (N,) float64
+
+    @classmethod
+    def of(
+        cls, mlp: MLP, tableau: Tableau, nodes: np.ndarray, stages: StageWeights, cost: PathCost | None
+    ) -> FusedFlow:
+        table = torch.tensor(stages.forward, dtype=torch.int32)
+        return cls(mlp, tableau, nodes, stages, cost or PathCost(), table, torch.from_numpy(np.diff(nodes)))
+
+    @property
+    def t0(self) -> float:
+        return float(self.nodes[0])
+
+    def kernels(self, dtype: torch.dtype) -> FusedMLP:
+        return _kernels(self.mlp, self.tableau, dtype, self.path_cost.state, self.path_cost.velocity)
+
+    def rows(self, weights: Sequence[Tensor]) -> list[Tensor]:
+        """(R, ...) the weights that stages read, differentiable in the coefficients (K, ...)."""
+        if self.stages.plain:
+            return [w if w.is_contiguous() else w.contiguous() for w in weights]
+        matrix = self.stages.matrix()
+        return [torch.tensordot(matrix.to(w), w, 1) for w in weights]
+
+    def run(self, x: Tensor, weights: Sequence[Tensor], *, lean: bool) -> tuple[Tensor, Tensor]:
+        """The end of the horizon (B, D) and the cost of the path (B,); `lean` keeps nothing for the way back but x."""
+        point: tuple[Tensor, Tensor] = _Sweep.apply(  # type: ignore[no-untyped-call]
+            self, lean, x.contiguous(), *self.rows(weights)
+        )
+        return point
+
+    def squared_error(self, x: Tensor, target: Tensor, scale: float, weights: Sequence[Tensor]) -> Tensor:
+        """scale sum |x(t1) - target|^2 + scale sum cost; value and gradients in one pass."""
+        value: Tensor = _SquaredError.apply(  # type: ignore[no-untyped-call]
+            self, x.contiguous(), target.contiguous(), scale, *self.rows(weights)
+        )
+        return value
+
+
+class _Sweep(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, flow: FusedFlow, lean: bool, x: Tensor, *rows: Tensor) -> tuple[Tensor, Tensor]:
+        kernels, threads = flow.kernels(x.dtype), torch.get_num_threads()
+        wanted = any(ctx.needs_input_grad)
+        keep = wanted and not lean and kernels.keeps(x.shape[0], len(flow.lengths), rows[0].shape[0])
+        rollout = kernels.rollout(rows, flow.table, flow.t0, flow.lengths, x, keep=keep, threads=threads)
+        ctx.flow, ctx.threads, ctx.tape = flow, threads, rollout.tape
+        ctx.save_for_backward(x, *rows)
+        ctx.costs = rollout.cost is not None
+        return rollout.final_state, rollout.cost if ctx.costs else x.new_zeros(x.shape[0])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, end: Tensor, cost: Tensor) -> tuple[Tensor | None, ...]:
+        flow: FusedFlow = ctx.flow
+        x, *rows = ctx.saved_tensors
+        found = flow.kernels(x.dtype).gradient(
+            rows,
+            flow.table,
+            flow.t0,
+            flow.lengths,
+            x,
+            end.contiguous(),
+            cost.contiguous() if ctx.costs else None,
+            ctx.tape,
+            threads=ctx.threads,
+        )
+        return None, None, found.initial_state, *_wanted(ctx, 3, found.weights)
+
+
+class _SquaredError(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, flow: FusedFlow, x: Tensor, target: Tensor, scale: float, *rows: Tensor) -> Tensor:
+        costs = flow.path_cost.state or flow.path_cost.velocity
+        value, end, gradient = flow.kernels(x.dtype).squared_error(
+            rows,
+            flow.table,
+            flow.t0,
+            flow.lengths,
+            x,
+            target,
+            scale,
+            cost_scale=scale if costs else 0.0,
+            threads=torch.get_num_threads(),
+        )
+        ctx.scale = scale
+        ctx.save_for_backward(end, target, gradient.initial_state, *gradient.weights)
+        return torch.as_tensor(value, dtype=x.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
+        end, target, initial, *gradients = ctx.saved_tensors
+        at_target = 2.0 * ctx.scale * factor * (target - end) if ctx.needs_input_grad[2] else None
+        scaled = [factor * g if wanted else None for g, wanted in zip(gradients, ctx.needs_input_grad[4:], strict=True)]
+        return None, factor * initial if ctx.needs_input_grad[1] else None, at_target, None, *scaled
+
+
+def _wanted(ctx: Any, first: int, gradients: Sequence[Tensor]) -> list[Tensor | None]:
+    return [g if wanted else None for g, wanted in zip(gradients, ctx.needs_input_grad[first:], strict=True)]
