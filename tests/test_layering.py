@@ -18,7 +18,7 @@ LAYER = {
     # words that all use
     **dict.fromkeys(["errors", "status", "records"], 0),
     # the problem as data, and formulas as graphs
-    **dict.fromkeys(["values", "time_grid", "tableau", "control_set", "control", "functions", "trial"], 1),
+    **dict.fromkeys(["values", "time_grid", "tableau", "mlp", "control_set", "control", "functions", "trial"], 1),
     **dict.fromkeys(["data", "parameters", "horizon", "problem", "graph"], 1),
     # the principle, and the sweep as others see it
     **dict.fromkeys(["hamiltonian", "second_order", "pointwise", "codegen"], 2),
