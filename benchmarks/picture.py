@@ -141,6 +141,7 @@ NET_LINES = (
     (AUTOGRAD, BLUE, "s"),
     ("torch.compile", PURPLE, "o"),
     ("eager", BLACK, "o"),
+    ("JAX", RED, "o"),
 )
 
 

@@ -56,7 +56,8 @@ def run() -> Report:
 def activations(net: pmp.ODENet, problem: Task) -> int:
     """Bytes alive at the peak of one forward and backward pass beyond weights, their gradients, input and output."""
     net.zero_grad()
-    with LiveStorages() as storages:
+    storages = LiveStorages()
+    with storages:
         end = net(problem.initial_state)
         mean_square(end, problem.target).backward()  # type: ignore[no-untyped-call]
     gradients = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]

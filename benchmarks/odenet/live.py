@@ -20,7 +20,7 @@ class LiveStorages(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._alive: dict[int, tuple[int, int]] = {}  # address of a storage -> number of its life, bytes
         self._lives = 0
         self._events: list[tuple[int, int]] = []  # number of a life, bytes born (positive) or dead (negative)

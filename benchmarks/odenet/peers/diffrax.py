@@ -18,7 +18,7 @@ def constant_steps(problem: Task) -> Contender:
         return diffrax.diffeqsolve(
             diffrax.ODETerm(field),
             RK4(),
-            *np.float32([0.0, 1.0, problem.step_length]),
+            *np.array([0.0, 1.0, problem.step_length], np.float32),
             y0=x,
             args=w,
             adjoint=diffrax.RecursiveCheckpointAdjoint(checkpoints=problem.steps),
