@@ -154,13 +154,15 @@ def draw_odenet(report: Report) -> Path:
         points = [r for r in rows if r.unit == MS and r.what.startswith(start)]
         x, y = [r.width for r in points], [r.value for r in points]
         left.loglog(x, y, marker=marker, ls="--" if marker == "s" else "-", color=colour, label=points[0].what)
-    left.set_ylabel(f"milliseconds a gradient, {rows[0].group.partition(', ')[2]}")
+    left.set_ylabel("milliseconds a gradient")
+    left.set_title(rows[0].group.partition(", ")[2])
     left.legend(frameon=False, loc="upper left", fontsize=9)
     lead = [r for r in rows if r.unit == "times"]
     right.semilogx([r.width for r in lead], [r.value for r in lead], "o-", color=BLUE)
     right.axhline(1.0, color=BLACK, lw=1, ls="--")
     right.set_ylim(bottom=0)
-    right.set_ylabel(lead[0].what)
+    right.set_ylabel("times")
+    right.set_title(lead[0].what)
     for axes in (left, right):
         axes.set_xticks([r.width for r in lead], [r.width for r in lead])
         axes.minorticks_off()
