@@ -68,7 +68,7 @@ def plot_plane(
     groups = torch.zeros(batch, dtype=torch.int64) if labels is None else labels.detach().cpu()
     shown = torch.linspace(0, batch - 1, min(batch, CURVES)).round().long()
     alpha = 0.7 if len(shown) <= 60 else 0.4
-    for k, label in enumerate(torch.unique(groups).tolist()  # type: ignore[no-untyped-call]):
+    for k, label in enumerate(sorted(set(groups.tolist()))):
         x, y = states[shown[groups[shown] == label]][..., [i, j]].unbind(-1)
         colour = COLOURS[k % len(COLOURS)]
         axis.plot(x.T, y.T, color=colour, alpha=alpha, linewidth=1.0)
