@@ -73,10 +73,10 @@ def fit(
     judged = Batches(data if validation is None else validation, batch_size, device, shuffle=False)
     best = Best(model, patience, checkpoint)
     rows: list[Epoch] = []
-    status = Ending.EPOCHS
+    status = Ending.COMPLETE
     with _bar(epochs, progress) as told:
         try:
-            while status is Ending.EPOCHS and len(rows) < epochs:
+            while status is Ending.COMPLETE and len(rows) < epochs:
                 epoch, start, rate = len(rows) + 1, time.perf_counter(), step.learning_rate
                 taken = _trained(step, batches, epoch)
                 with _located(f"after epoch {epoch}"):

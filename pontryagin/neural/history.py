@@ -19,7 +19,7 @@ ROWS = 24
 class Ending(Enum):
     """How a training ended; the value is a sentence."""
 
-    EPOCHS = "All epochs were trained."
+    COMPLETE = "All epochs were trained."
     PATIENCE = "The score has not improved for as many epochs as patience allows."
     STOPPED = "The callback ended the training."
     INTERRUPTED = "The training was interrupted: the weights are the best ones found until then."

@@ -62,7 +62,7 @@ class Descent:
         def closure() -> float:
             self.model.zero_grad(set_to_none=True)
             J = self._objective(x, y)
-            values.append(float(J))
+            values.append(float(J.detach()))
             if not math.isfinite(values[-1]):
                 raise NonFiniteError(f"the objective is {values[-1]}, and not by a state of a net; look at the loss")
             J.backward()  # type: ignore[no-untyped-call]
