@@ -59,8 +59,9 @@ def fit(
     callback        called with each Epoch; True ends the training
 
     After each epoch a score is taken in evaluation mode: the mean loss on the validation data or, where none is given,
-    J on the training data. At the end the model has the weights with the least score. Ctrl-C ends the same way, and
-    `History.status` says so.
+    J on the training data. At the end the model has the weights with the least score. Ctrl-C ends the same way (in the
+    first epoch, with the weights as they are), and `History.status` says so. Training runs in the mode that the model
+    is in, model.train() or model.eval().
 
     Raises ProblemError for wrong arguments, and NonFiniteError with epoch and batch where a number is not finite; the
     model has its best weights then, too.

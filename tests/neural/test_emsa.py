@@ -104,6 +104,13 @@ def test_time_in_the_last_column_and_a_loss_by_function() -> None:
     assert last < first
 
 
+def test_single_precision_never_increases_the_objective_either() -> None:
+    x, y = (part.float() for part in samples())
+    emsa = pmp.EMSA(net().float(), iterations=5)
+    values = [emsa.step(x, y) for _ in range(3)]
+    assert all(after <= before for before, after in itertools.pairwise(values)) and emsa.accepted == 3
+
+
 def test_convolutions_are_trained() -> None:
     torch.manual_seed(0)
     conv = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.Tanh()).double()

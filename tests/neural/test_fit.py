@@ -64,6 +64,19 @@ def test_optimiser_may_be_given_or_made_of_the_parameters() -> None:
     assert same(weights_of(by_name), weights_of(given)) and same(weights_of(by_name), weights_of(made))
 
 
+def test_steps_are_those_of_a_loop_by_hand() -> None:
+    x, y = samples()
+    model, twin = net(running_cost=pmp.PathCost(velocity=0.1)), net(running_cost=pmp.PathCost(velocity=0.1))
+    fitted(model, optimizer=lambda weights: torch.optim.SGD(weights, 0.1), batch_size=None)
+    optimizer = torch.optim.SGD(twin.parameters(), 0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        twin.objective(x, y).backward()
+        optimizer.step()
+    for a, b in zip(weights_of(model), weights_of(twin), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)  # sums over the batch in another order
+
+
 def test_emsa_may_be_given_with_its_settings() -> None:
     model = net()
     emsa = pmp.EMSA(model, rho=2.0, iterations=3)
@@ -130,6 +143,12 @@ def test_validation_is_the_loss_without_running_costs() -> None:
     with torch.no_grad():
         exact = float((model(x[:5]) - y[:5]).square().sum(1).mean())
     assert history["validation"] == [pytest.approx(exact)]
+
+
+def test_without_validation_the_score_has_the_running_costs() -> None:
+    model = net(running_cost=pmp.PathCost(state=1.0))
+    history = fitted(model, loss=lambda end, target: -0.01 * end.square().sum(1), batch_size=None, epochs=5)
+    assert history.best == 5  # J falls, though the loss by itself rises
 
 
 def test_best_weights_are_restored_and_patience_ends_the_training() -> None:
