@@ -210,7 +210,7 @@ class _Run:
             for i, (w, shape) in enumerate(zip(weights, shapes, strict=True))
         ]
         self.lengths = lengths.detach().to(device="cpu", dtype=torch.float64).contiguous()
-        self.start = self.lengths.cumsum(0).sub_(self.lengths).add_(t0)
+        self.t0 = t0
 
     def tensor(self, value: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
         """As the core reads it; addresses cannot be checked later."""
@@ -218,6 +218,8 @@ class _Run:
             raise ProblemError(f"{what} has shape {tuple(value.shape)}, expected {shape}")
         if value.dtype != self.sweeper.dtype or value.device.type != "cpu":
             raise ProblemError(f"{what} is {value.dtype} on {value.device}, expected {self.sweeper.dtype} on the CPU")
+        if value.is_contiguous() and not value.is_neg():
+            return value
         return value.detach().resolve_neg().contiguous()
 
     def __call__(
@@ -242,7 +244,7 @@ class _Run:
             scale,
             cost_scale,
             (
-                self.start, self.lengths, self.rows, self.x0, final_costate, target, cost_cotangent,
+                self.lengths, self.rows, self.x0, final_costate, target, cost_cotangent,
                 final_state, cost, initial_gradient, None if tape is None else tape.memory,
             ),
             gradients,
@@ -262,6 +264,7 @@ class _Run:
             return self.sweeper._core.run(
                 self.sweeper._single,
                 self.steps,
+                self.t0,
                 self.batch,
                 self.weight_rows,
                 backward,
