@@ -1,6 +1,6 @@
 """Multilayer perceptrons swept by compiled code on the CPU: x' = f(t, x, w(t)) forward, its costate equation back.
 
-The way back is the exact transpose of the discrete way forward, with p f_w summed over the batch on the way. Weights are
+The way back is the exact transpose of the discrete way forward, with p f_w summed over the batch. Weights are
 rows (R, ...) of each parameter; a table (N, s) says which row stage i of step n uses.
 """
 
@@ -126,11 +126,13 @@ class FusedMLP:
             raise ProblemError(
                 f"the tape is of {tape.batch} samples and {tape.steps} steps, the sweep of {run.batch} and {run.steps}"
             )
-        per_sample = isinstance(cost_cotangent, Tensor)
+        per_sample, scale = (
+            (cost_cotangent, 0.0) if isinstance(cost_cotangent, Tensor) else (None, cost_cotangent or 0.0)
+        )
         return run(
             final_costate=run.tensor(p1, (run.batch, self.mlp.dim), "p1"),
-            cost_cotangent=run.tensor(cost_cotangent, (run.batch,), "cost cotangent") if per_sample else None,
-            cost_scale=0.0 if per_sample or cost_cotangent is None else float(cost_cotangent),
+            cost_cotangent=None if per_sample is None else run.tensor(per_sample, (run.batch,), "cost cotangent"),
+            cost_scale=scale,
             tape=tape,
             backward=True,
             replay=tape is not None,

@@ -169,20 +169,24 @@ def test_sweeps_are_those_of_autograd(tableau: Tableau, activation: str, kind: s
 
 
 SHAPES: dict[str, dict[str, Any]] = {
-    "a matrix": dict(widths=(3, 3), activations=("identity",)),
-    "a matrix without bias": dict(widths=(3, 3), activations=("identity",), bias=(False,), time=False),
-    "one unit": dict(widths=(1, 1, 1), activations=("tanh", "identity")),
-    "one component": dict(widths=(1, 13, 1), activations=("silu", "identity"), bias=(False, True)),
-    "three components": dict(widths=(3, 8, 3), activations=("sin", "identity"), bias=(True, False)),
-    "four components": dict(widths=(4, 33, 4), activations=("relu", "identity"), time=False),
-    "five components": dict(widths=(5, 33, 5), activations=("tanh", "identity")),
-    "activation at the end": dict(widths=(4, 6, 4), activations=("tanh", "tanh")),
-    "slope at the end": dict(widths=(9, 6, 9), activations=("tanh", "gelu"), bias=(False, False)),
-    "three layers": dict(widths=(2, 11, 17, 2), activations=("tanh", "softplus", "identity")),
-    "wide": dict(widths=(17, 41, 17), activations=("gelu_tanh", "identity")),
-    "wide without bias": dict(widths=(16, 40, 16), activations=("tanh", "identity"), bias=(False, False)),
-    "wide and narrow": dict(widths=(20, 3, 21, 7, 20), activations=("tanh", "identity", "relu", "sin"), time=False),
-    "wide at the end": dict(widths=(33, 33), activations=("tanh",)),
+    "a matrix": {"widths": (3, 3), "activations": ("identity",)},
+    "a matrix without bias": {"widths": (3, 3), "activations": ("identity",), "bias": (False,), "time": False},
+    "one unit": {"widths": (1, 1, 1), "activations": ("tanh", "identity")},
+    "one component": {"widths": (1, 13, 1), "activations": ("silu", "identity"), "bias": (False, True)},
+    "three components": {"widths": (3, 8, 3), "activations": ("sin", "identity"), "bias": (True, False)},
+    "four components": {"widths": (4, 33, 4), "activations": ("relu", "identity"), "time": False},
+    "five components": {"widths": (5, 33, 5), "activations": ("tanh", "identity")},
+    "activation at the end": {"widths": (4, 6, 4), "activations": ("tanh", "tanh")},
+    "slope at the end": {"widths": (9, 6, 9), "activations": ("tanh", "gelu"), "bias": (False, False)},
+    "three layers": {"widths": (2, 11, 17, 2), "activations": ("tanh", "softplus", "identity")},
+    "wide": {"widths": (17, 41, 17), "activations": ("gelu_tanh", "identity")},
+    "wide without bias": {"widths": (16, 40, 16), "activations": ("tanh", "identity"), "bias": (False, False)},
+    "wide and narrow": {
+        "widths": (20, 3, 21, 7, 20),
+        "activations": ("tanh", "identity", "relu", "sin"),
+        "time": False,
+    },
+    "wide at the end": {"widths": (33, 33), "activations": ("tanh",)},
 }
 
 
@@ -281,17 +285,17 @@ def test_only_small_batches_are_worth_keeping() -> None:
 
 
 WRONG: dict[str, dict[str, Any]] = {
-    "state": dict(x0=torch.zeros(4, 3, dtype=torch.float64)),
-    "state without a batch": dict(x0=torch.zeros(2, dtype=torch.float64)),
-    "dtype": dict(x0=torch.zeros(4, 2)),
-    "rows of another grid": dict(rows=torch.zeros(2, 4, dtype=torch.int64)),
-    "rows that are no integers": dict(rows=torch.zeros(3, 4)),
-    "rows beyond the weights": dict(rows=torch.full((3, 4), 1)),
-    "negative rows": dict(rows=torch.full((3, 4), -1)),
-    "no steps": dict(lengths=torch.zeros(0)),
-    "too few parameters": dict(weights=[torch.zeros(1, 7, 3, dtype=torch.float64)]),
-    "parameters without rows": dict(weights=[torch.zeros(())] * 4),
-    "parameters of another shape": dict(weights=[torch.zeros(1, 7, 2, dtype=torch.float64)] * 4),
+    "state": {"x0": torch.zeros(4, 3, dtype=torch.float64)},
+    "state without a batch": {"x0": torch.zeros(2, dtype=torch.float64)},
+    "dtype": {"x0": torch.zeros(4, 2)},
+    "rows of another grid": {"rows": torch.zeros(2, 4, dtype=torch.int64)},
+    "rows that are no integers": {"rows": torch.zeros(3, 4)},
+    "rows beyond the weights": {"rows": torch.full((3, 4), 1)},
+    "negative rows": {"rows": torch.full((3, 4), -1)},
+    "no steps": {"lengths": torch.zeros(0)},
+    "too few parameters": {"weights": [torch.zeros(1, 7, 3, dtype=torch.float64)]},
+    "parameters without rows": {"weights": [torch.zeros(())] * 4},
+    "parameters of another shape": {"weights": [torch.zeros(1, 7, 2, dtype=torch.float64)] * 4},
 }
 
 
