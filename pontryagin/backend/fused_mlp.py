@@ -17,8 +17,9 @@ from pontryagin.errors import ProblemError
 from pontryagin.mlp import MLP
 from pontryagin.tableau import Tableau
 
-#: A way forward of the whole batch that is larger than this is made again on the way back, block by block.
-KEPT_BYTES = 8 << 20
+#: Keeping the way forward of a whole batch pays where it stays in a cache; and where making a number of it again costs
+#: many multiply-adds, from memory, too.
+CACHED_BYTES, KEPT_BYTES, MANY_PRODUCTS = 8 << 20, 256 << 20, 32
 
 
 class Tape:
@@ -85,8 +86,14 @@ class FusedMLP:
         self._idle: list[Tensor] = []  # memory of tapes
 
     def keeps(self, batch: int, steps: int, rows: int) -> bool:
-        """Whether the way forward of such a batch is worth keeping for the way back (`rollout(keep=True)`)."""
-        return self._core.tape_bytes(self._single, batch, steps) <= KEPT_BYTES
+        """Whether the way forward of such a batch is worth keeping for the way back (`rollout(keep=True)`).
+
+        The number of rows of weights does not change the answer: they are not on the tape.
+        """
+        size = self._core.tape_bytes(self._single, batch, steps)
+        numbers_of_stage = self.mlp.dim + sum(self.mlp.widths[1:-1])
+        dear = self.mlp.parameter_count >= MANY_PRODUCTS * numbers_of_stage
+        return size <= (KEPT_BYTES if dear else CACHED_BYTES)
 
     def rollout(
         self,
