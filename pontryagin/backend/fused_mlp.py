@@ -17,8 +17,9 @@ from pontryagin.errors import ProblemError
 from pontryagin.mlp import MLP
 from pontryagin.tableau import Tableau
 
-#: A way forward of the whole batch that is larger than this is made again on the way back, block by block.
-KEPT_BYTES = 8 << 20
+#: Keeping the way forward of a whole batch pays where it stays in a cache; and where making a number of it again costs
+#: many multiply-adds, from memory, too.
+CACHED_BYTES, KEPT_BYTES, MANY_PRODUCTS = 8 << 20, 256 << 20, 32
 
 
 class Tape:
@@ -82,11 +83,18 @@ class FusedMLP:
             state_cost=state_cost,
             velocity_cost=velocity_cost,
         )
+        self.names = [f"parameter {i}" for i in range(len(mlp.shapes))]
         self._idle: list[Tensor] = []  # memory of tapes
 
     def keeps(self, batch: int, steps: int, rows: int) -> bool:
-        """Whether the way forward of such a batch is worth keeping for the way back (`rollout(keep=True)`)."""
-        return self._core.tape_bytes(self._single, batch, steps) <= KEPT_BYTES
+        """Whether the way forward of such a batch is worth keeping for the way back (`rollout(keep=True)`).
+
+        The number of rows of weights does not change the answer: they are not on the tape.
+        """
+        size = self._core.tape_bytes(self._single, batch, steps)
+        numbers_of_stage = self.mlp.dim + sum(self.mlp.widths[1:-1])
+        dear = self.mlp.parameter_count >= MANY_PRODUCTS * numbers_of_stage
+        return size <= (KEPT_BYTES if dear else CACHED_BYTES)
 
     def rollout(
         self,
@@ -198,9 +206,9 @@ class _Run:
         self.x0 = self.tensor(x0, (self.batch, mlp.dim), "x0")
         if rows.shape != (self.steps, stages):
             raise ProblemError(f"rows has shape {tuple(rows.shape)}, expected {(self.steps, stages)}")
-        if rows.is_floating_point() or rows.is_complex() or rows.device.type != "cpu":
+        if rows.is_floating_point() or rows.is_complex() or not rows.is_cpu:
             raise ProblemError(f"rows holds {rows.dtype} on {rows.device}, expected integers on the CPU")
-        self.rows = rows.to(torch.int32).contiguous()
+        self.rows = rows if rows.dtype == torch.int32 and rows.is_contiguous() else rows.to(torch.int32).contiguous()
         shapes = mlp.shapes
         if len(weights) != len(shapes):
             raise ProblemError(f"there are {len(weights)} parameters, expected {len(shapes)}")
@@ -208,17 +216,19 @@ class _Run:
         if self.weight_rows < 1:
             raise ProblemError("parameters have rows (R, ...), at least one")
         self.weights = [
-            self.tensor(w, (self.weight_rows, *shape), f"parameter {i}")
-            for i, (w, shape) in enumerate(zip(weights, shapes, strict=True))
+            self.tensor(w, (self.weight_rows, *shape), name)
+            for w, shape, name in zip(weights, shapes, sweeper.names, strict=True)
         ]
-        self.lengths = lengths.detach().to(device="cpu", dtype=torch.float64).contiguous()
+        if lengths.dtype != torch.float64 or not lengths.is_cpu or not lengths.is_contiguous():
+            lengths = lengths.detach().to(device="cpu", dtype=torch.float64).contiguous()
+        self.lengths = lengths
         self.t0 = t0
 
     def tensor(self, value: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
         """As the core reads it; addresses cannot be checked later."""
         if value.shape != shape:
             raise ProblemError(f"{what} has shape {tuple(value.shape)}, expected {shape}")
-        if value.dtype != self.sweeper.dtype or value.device.type != "cpu":
+        if value.dtype != self.sweeper.dtype or not value.is_cpu:
             raise ProblemError(f"{what} is {value.dtype} on {value.device}, expected {self.sweeper.dtype} on the CPU")
         if value.is_contiguous() and not value.is_neg():
             return value

@@ -280,8 +280,9 @@ def test_tapes_serve_twice_and_their_memory_serves_again() -> None:
 
 
 def test_only_small_batches_are_worth_keeping() -> None:
-    fused = make_case((32, 128, 32)).fused()
-    assert fused.keeps(16, 20, 1) and not fused.keeps(4096, 20, 1)
+    cheap, dear = make_case((2, 64, 2)).fused(), make_case((32, 128, 32)).fused()
+    assert cheap.keeps(64, 20, 1) and not cheap.keeps(4096, 20, 1)
+    assert dear.keeps(1024, 20, 1) and not dear.keeps(100_000, 20, 1)
 
 
 WRONG: dict[str, dict[str, Any]] = {
