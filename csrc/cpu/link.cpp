@@ -98,22 +98,24 @@ void for_each_read(const Instruction& instruction, Place previous, bool with_pre
   }
 }
 
+// Whether instruction i has one operand that the instruction before the last has stored.
+bool previous_place(const std::vector<Instruction>& code, std::size_t i) {
+  const Instruction &held = code[i - 2], &between = code[i - 1];
+  if (!held.store || (between.store && between.to == held.to)) return false;
+  if (held.op == Op::sincos && held.c == held.to) return false;
+  int count = 0;
+  for_each_read(code[i], {}, false, [&](Place place) { count += place == held.to ? 1 : 0; });
+  return count == 1;
+}
+
 std::vector<Linked> link_lanes(const Program& program, const LinkTarget& target) {
   std::vector<Instruction> code = program.code;
   std::vector<int> variant(code.size(), -1);
   std::vector<Place> previous(code.size());
   for (std::size_t i = 2; i < code.size(); ++i) {
-    const Instruction &held = code[i - 2], &between = code[i - 1];
-    if (!held.store || !keeps_previous(between.op) || (between.store && between.to == held.to)) continue;
-    if (held.op == Op::sincos && held.c == held.to) continue;
-    const auto count_of = [&](Place p) {
-      int n = 0;
-      for_each_read(code[i], {}, false, [&](Place q) { n += q == p ? 1 : 0; });
-      return n;
-    };
-    if (count_of(held.to) != 1) continue;
-    previous[i] = held.to;
-    variant[i] = previous_variant_of(code[i], held.to, target);
+    if (!keeps_previous(code[i - 1].op) || !previous_place(code, i)) continue;
+    previous[i] = code[i - 2].to;
+    variant[i] = previous_variant_of(code[i], previous[i], target);
   }
   // Temporaries that nobody reads any more are not written.
   const int first_temporary = target.first_constant + target.constant_count;
@@ -187,6 +189,37 @@ int as_fused(Instruction& instruction, Place one, Place minus_zero) {
   return (minus ? one_lane::plus_kinds : 0) + static_cast<int>(acc);
 }
 
+// The kind that takes the operand in `place` from where the accumulator stood before, or -1. Puts the other operands
+// where this kind wants them.
+int as_previous(Instruction& instruction, Place place, Place one, Place minus_zero) {
+  Place& a = instruction.a;
+  Place& b = instruction.b;
+  Place& c = instruction.c;
+  const Accumulator acc = instruction.accumulator;
+  const auto kind = [](int which) { return one_lane::first_previous_kind + which; };
+  switch (instruction.op) {
+    case Op::fma:
+      if (acc == Accumulator::first) return b == place ? kind(0) : kind(1);
+      if (a == place) std::swap(a, b);
+      if (!(b == place)) return -1;
+      return acc == Accumulator::last ? kind(2) : kind(3);
+    case Op::mul:
+      c = minus_zero;
+      if (acc != Accumulator::none) return kind(0);
+      if (a == place) std::swap(a, b);
+      return kind(3);
+    case Op::add:
+      if (acc == Accumulator::none) return -1;
+      b = one;
+      return kind(1);
+    case Op::fma3:
+      if (c == place) return kind(4);
+      if (a == place) std::swap(a, b);
+      return kind(5);
+    default: return -1;
+  }
+}
+
 // The handler that runs `count` instructions of these kinds, or nullptr.
 const void* shared_handler(const int* kind, int count, const void* const* handlers) {
   const auto each = [&](auto condition) { return std::all_of(kind, kind + count, condition); };
@@ -222,8 +255,11 @@ std::vector<Linked> link_one(const Program& program, const LinkTarget& target, i
   };
   std::vector<Linked> out;
   std::vector<int> kind;
-  for (Instruction instruction : program.code) {
-    kind.push_back(as_fused(instruction, one, minus_zero));
+  for (std::size_t i = 0; i < program.code.size(); ++i) {
+    Instruction instruction = program.code[i];
+    const bool previous = i >= 2 && kind[i - 1] >= 0 && previous_place(program.code, i);
+    kind.push_back(previous ? as_previous(instruction, program.code[i - 2].to, one, minus_zero) : -1);
+    if (kind.back() < 0) kind.back() = as_fused(instruction, one, minus_zero);
     if (!instruction.store) instruction.to = spare;
     const int accumulator = static_cast<int>(instruction.accumulator);
     const int handler = kind.back() >= 0 ? one_lane::alone(kind.back())

@@ -23,8 +23,10 @@ struct MachineOne {
   // Runs `code` up to its halt. Without code it returns the table of handlers: one_lane::table_size of them.
   static const void* const* run(const Linked* code, char* const slots) {
 // Row of the table for one kind of first operation: alone, then followed by each kind.
-#define PMP_KINDS(X, first) \
-  X(first, p0) X(first, p1) X(first, p2) X(first, p3) X(first, n0) X(first, n1) X(first, n2) X(first, n3)
+#define PMP_KINDS(X, first)                                                                                            \
+  X(first, p0)                                                                                                         \
+  X(first, p1) X(first, p2) X(first, p3) X(first, n0) X(first, n1) X(first, n2) X(first, n3) X(first, q0) X(first, q1) \
+      X(first, q2) X(first, q3) X(first, q4) X(first, q5)
 #define PMP_ADDRESS_OF_PAIR(first, second) &&first##_##second,
 #define PMP_ROW(first) &&first##_alone, PMP_KINDS(PMP_ADDRESS_OF_PAIR, first)
 // Every sequence of three kinds that add.
@@ -36,8 +38,9 @@ struct MachineOne {
 #define PMP_BINARY_ROW(name) &&name##_0, &&name##_1, &&name##_2
 #define PMP_ABSENT_ROW nullptr, nullptr, nullptr
     static const void* const table[] = {PMP_ROW(p0) PMP_ROW(p1) PMP_ROW(p2) PMP_ROW(p3) PMP_ROW(n0) PMP_ROW(n1)
-                                            PMP_ROW(n2) PMP_ROW(n3) PMP_TRIPLES(PMP_ADDRESS_OF_TRIPLE)
-                                                PMP_UNARY_ROW(neg),
+                                            PMP_ROW(n2) PMP_ROW(n3) PMP_ROW(q0) PMP_ROW(q1) PMP_ROW(q2) PMP_ROW(q3)
+                                                PMP_ROW(q4) PMP_ROW(q5) PMP_TRIPLES(PMP_ADDRESS_OF_TRIPLE)
+                                                    PMP_UNARY_ROW(neg),
                                         PMP_UNARY_ROW(abs),
                                         PMP_UNARY_ROW(sign),
                                         PMP_UNARY_ROW(sqrt),
@@ -94,7 +97,7 @@ struct MachineOne {
     if (code == nullptr) return table;
 
     const Linked* ip = code;
-    Real acc(T(0));
+    Real acc(T(0)), prev(T(0));  // prev: what acc held before the last fused operation
     goto* const_cast<void*>(ip->handler);
 
 #define PMP_AT(field) Real::load(reinterpret_cast<const T*>(slots + field))
@@ -112,14 +115,25 @@ struct MachineOne {
 #define PMP_DO_n2(i) acc = fnma(PMP_AT(i->a), PMP_AT(i->b), acc);
 #define PMP_DO_p3(i) acc = fma(PMP_AT(i->a) * PMP_AT(i->b), PMP_AT(i->c), acc);
 #define PMP_DO_n3(i) acc = fnma(PMP_AT(i->a) * PMP_AT(i->b), PMP_AT(i->c), acc);
-#define PMP_STEP(kind, i) PMP_DO_##kind((ip + i)) PMP_PUT(ip[i].to, acc);
+#define PMP_DO_q0(i) acc = fma(acc, prev, PMP_AT(i->c));
+#define PMP_DO_q1(i) acc = fma(acc, PMP_AT(i->b), prev);
+#define PMP_DO_q2(i) acc = fma(PMP_AT(i->a), prev, acc);
+#define PMP_DO_q3(i) acc = fma(PMP_AT(i->a), prev, PMP_AT(i->c));
+#define PMP_DO_q4(i) acc = fma(PMP_AT(i->a) * PMP_AT(i->b), prev, acc);
+#define PMP_DO_q5(i) acc = fma(PMP_AT(i->a) * prev, PMP_AT(i->c), acc);
+#define PMP_STEP(kind, i)               \
+  {                                     \
+    const Real was = acc;               \
+    PMP_DO_##kind((ip + i)) prev = was; \
+    PMP_PUT(ip[i].to, acc);             \
+  }
 #define PMP_PAIR(first, second) first##_##second : {PMP_STEP(first, 0) PMP_STEP(second, 1)} PMP_NEXT(2)
 #define PMP_TRIPLE(first, second, third) \
   first##_##second##_##third : {PMP_STEP(first, 0) PMP_STEP(second, 1) PMP_STEP(third, 2)} PMP_NEXT(3)
 #define PMP_FIRST(first) first##_alone : {PMP_STEP(first, 0)} PMP_NEXT(1) PMP_KINDS(PMP_PAIR, first)
 #define PMP_OPERATION(label, load, expression) \
   label: {                                     \
-    load acc = expression;                     \
+    load prev = acc = expression;              \
     PMP_PUT(ip->to, acc);                      \
   }                                            \
   PMP_NEXT(1)
@@ -139,6 +153,12 @@ struct MachineOne {
     PMP_FIRST(n1)
     PMP_FIRST(n2)
     PMP_FIRST(n3)
+    PMP_FIRST(q0)
+    PMP_FIRST(q1)
+    PMP_FIRST(q2)
+    PMP_FIRST(q3)
+    PMP_FIRST(q4)
+    PMP_FIRST(q5)
     PMP_TRIPLES(PMP_TRIPLE)
     PMP_UNARY(neg, -a)
     PMP_UNARY(abs, abs(a))
@@ -187,7 +207,7 @@ struct MachineOne {
   sincos_1: {
     const auto both = calls::sincos_of<Real>(acc);
     PMP_PUT(ip->c, both.cosine);
-    acc = both.sine;
+    prev = acc = both.sine;
     PMP_PUT(ip->to, acc);
   }
     PMP_NEXT(1)
@@ -213,6 +233,12 @@ struct MachineOne {
 #undef PMP_DO_n2
 #undef PMP_DO_p3
 #undef PMP_DO_n3
+#undef PMP_DO_q0
+#undef PMP_DO_q1
+#undef PMP_DO_q2
+#undef PMP_DO_q3
+#undef PMP_DO_q4
+#undef PMP_DO_q5
 #undef PMP_STEP
 #undef PMP_PAIR
 #undef PMP_TRIPLE

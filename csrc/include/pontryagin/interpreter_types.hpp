@@ -40,7 +40,10 @@ constexpr int previous_variant(int form, int to) { return general_variants + 2 *
 // The machine for one lane (interpreter_one.hpp): kinds of fused operations, alone, in pairs and, where products are
 // added, in threes; then three handlers for each operation: accumulator none, first, last.
 namespace one_lane {
-constexpr int kinds = 8;       // plus, minus x accumulator none, as factor, as summand of two and of three factors
+// plus, minus x accumulator none, as factor, as summand of two and of three factors; then those that read what the
+// accumulator held before: acc prev + c, acc b + prev, a prev + acc, a prev + c, (a b) prev + acc, (a prev) c + acc
+constexpr int kinds = 14;
+constexpr int first_previous_kind = 8;
 constexpr int plus_kinds = 4;  // the first four
 constexpr int alone(int kind) { return kind * (kinds + 1); }
 constexpr int pair(int first, int second) { return first * (kinds + 1) + 1 + second; }
