@@ -154,13 +154,13 @@ std::vector<Linked> link_lanes(const Program& program, const LinkTarget& target)
     const int general = general_variant(static_cast<int>(instruction.accumulator), instruction.store);
     const void* handler = checked(row[direct >= 0 ? direct : general]);
     out.push_back(
-        {handler, operand(instruction.to), operand(instruction.a), operand(instruction.b), operand(instruction.c)});
+        {handler, operand(instruction.a), operand(instruction.b), operand(instruction.c), operand(instruction.to)});
   }
   return out;
 }
 
-// A sum, difference or product as r = c + a b or r = c - a b; the kind, or -1 for any other operation.
-int as_fused(Instruction& instruction, Place one, Place minus_zero) {
+// A sum, difference or product as r = c + a b, r = c - a b or r = a b; the kind, or -1 for any other operation.
+int as_fused(Instruction& instruction, Place one) {
   Place& a = instruction.a;
   Place& b = instruction.b;
   Place& c = instruction.c;
@@ -169,10 +169,9 @@ int as_fused(Instruction& instruction, Place one, Place minus_zero) {
   switch (instruction.op) {
     case Op::fma: break;
     case Op::fnma: minus = true; break;
-    case Op::mul:  // a b - 0
+    case Op::mul:
       if (acc == Accumulator::last) std::swap(a, b), acc = Accumulator::first;
-      c = minus_zero;
-      break;
+      return one_lane::first_product + static_cast<int>(acc);
     case Op::add:  // a 1 + b
       c = b, b = one;
       break;
@@ -183,7 +182,7 @@ int as_fused(Instruction& instruction, Place one, Place minus_zero) {
       else if (acc == Accumulator::last) acc = Accumulator::first;
       break;
     case Op::fma3: return 3;
-    case Op::fnma3: return 7;
+    case Op::fnma3: return one_lane::plus_kinds + 3;
     default: return -1;
   }
   return (minus ? one_lane::plus_kinds : 0) + static_cast<int>(acc);
@@ -218,6 +217,14 @@ int as_previous(Instruction& instruction, Place place, Place one, Place minus_ze
       return kind(5);
     default: return -1;
   }
+}
+
+// Whether both factors of instruction i are what the one before has left in the accumulator.
+bool squares_accumulator(const std::vector<Instruction>& code, std::size_t i) {
+  if (i == 0 || code[i].op != Op::mul || !code[i - 1].store) return false;
+  if (code[i].accumulator == Accumulator::none) return false;
+  const Place factor = code[i].accumulator == Accumulator::first ? code[i].b : code[i].a;
+  return factor == code[i - 1].to && !(code[i - 1].op == Op::sincos && code[i - 1].c == factor);
 }
 
 // The handler that runs `count` instructions of these kinds, or nullptr.
@@ -259,13 +266,15 @@ std::vector<Linked> link_one(const Program& program, const LinkTarget& target, i
     Instruction instruction = program.code[i];
     const bool previous = i >= 2 && kind[i - 1] >= 0 && previous_place(program.code, i);
     kind.push_back(previous ? as_previous(instruction, program.code[i - 2].to, one, minus_zero) : -1);
-    if (kind.back() < 0) kind.back() = as_fused(instruction, one, minus_zero);
+    if (squares_accumulator(program.code, i)) kind.back() = one_lane::square_kind;
+    if (kind.back() < 0) kind.back() = as_fused(instruction, one);
+    if (previous && instruction.op == Op::sincos) instruction.accumulator = Accumulator::last;
     if (!instruction.store) instruction.to = spare;
     const int accumulator = static_cast<int>(instruction.accumulator);
     const int handler = kind.back() >= 0 ? one_lane::alone(kind.back())
                                          : one_lane::handler(static_cast<int>(instruction.op), accumulator);
-    out.push_back({checked(target.handlers[handler]), offset(instruction.to), offset(instruction.a),
-                   offset(instruction.b), offset(instruction.c)});
+    out.push_back({checked(target.handlers[handler]), offset(instruction.a), offset(instruction.b),
+                   offset(instruction.c), offset(instruction.to)});
   }
   share_handlers(out, kind, target.handlers);
   return out;
