@@ -108,35 +108,12 @@ bool previous_place(const std::vector<Instruction>& code, std::size_t i) {
   return count == 1;
 }
 
-// Whether both factors of instruction i are what the one before has left in the accumulator.
-bool squares_accumulator(const std::vector<Instruction>& code, std::size_t i) {
-  if (i == 0 || code[i].op != Op::mul || !code[i - 1].store) return false;
-  if (code[i].accumulator == Accumulator::none) return false;
-  const Place factor = code[i].accumulator == Accumulator::first ? code[i].b : code[i].a;
-  return factor == code[i - 1].to && !(code[i - 1].op == Op::sincos && code[i - 1].c == factor);
-}
-
-// The handler for a square, which reads its factor once or not at all, or -1.
-int square_variant_of(const std::vector<Instruction>& code, std::size_t i) {
-  const Instruction& instruction = code[i];
-  const bool of_accumulator = squares_accumulator(code, i);
-  if (!of_accumulator && (instruction.op != Op::mul || instruction.accumulator != Accumulator::none)) return -1;
-  if (!of_accumulator && !(instruction.a == instruction.b)) return -1;
-  const int form = of_accumulator ? 0 : in_record(instruction.a) ? 5 : 1;
-  return previous_variant(form, !instruction.store ? 0 : in_record(instruction.to) ? 2 : 1);
-}
-
 std::vector<Linked> link_lanes(const Program& program, const LinkTarget& target) {
   std::vector<Instruction> code = program.code;
   std::vector<int> variant(code.size(), -1);
   std::vector<Place> previous(code.size());
-  for (std::size_t i = 1; i < code.size(); ++i) {
-    variant[i] = square_variant_of(code, i);
-    if (variant[i] >= 0) {
-      if (squares_accumulator(code, i)) previous[i] = code[i - 1].to;
-      continue;
-    }
-    if (i < 2 || !keeps_previous(code[i - 1].op) || !previous_place(code, i)) continue;
+  for (std::size_t i = 2; i < code.size(); ++i) {
+    if (!keeps_previous(code[i - 1].op) || !previous_place(code, i)) continue;
     previous[i] = code[i - 2].to;
     variant[i] = previous_variant_of(code[i], previous[i], target);
   }
@@ -240,6 +217,14 @@ int as_previous(Instruction& instruction, Place place, Place one, Place minus_ze
       return kind(5);
     default: return -1;
   }
+}
+
+// Whether both factors of instruction i are what the one before has left in the accumulator.
+bool squares_accumulator(const std::vector<Instruction>& code, std::size_t i) {
+  if (i == 0 || code[i].op != Op::mul || !code[i - 1].store) return false;
+  if (code[i].accumulator == Accumulator::none) return false;
+  const Place factor = code[i].accumulator == Accumulator::first ? code[i].b : code[i].a;
+  return factor == code[i - 1].to && !(code[i - 1].op == Op::sincos && code[i - 1].c == factor);
 }
 
 // The handler that runs `count` instructions of these kinds, or nullptr.

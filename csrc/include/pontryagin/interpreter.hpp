@@ -33,7 +33,7 @@ struct Machine {
 #define PMP_LATTER(name) PMP_THREE(name##_b2), PMP_THREE(name##_b3), PMP_THREE(name##_b4)
 #define PMP_ROW_PRODUCT(name)                                                                                     \
   PMP_ROW_HOT(name), PMP_THREE(name##_k0f), PMP_THREE(name##_k0r), PMP_THREE(name##_k1f), PMP_NONE_3, PMP_NONE_6, \
-      PMP_THREE(name##_b0), PMP_THREE(name##_b1), PMP_LATTER(name), PMP_THREE(name##_b5)
+      PMP_NONE_6, PMP_LATTER(name), PMP_NONE_3
 #define PMP_ROW_FUSED(name)                                                                                       \
   PMP_ROW_HOT(name), PMP_THREE(name##_k0f), PMP_THREE(name##_k0r), PMP_THREE(name##_k1f), PMP_NONE_3,             \
       PMP_THREE(name##_k2f), PMP_THREE(name##_k2r), PMP_THREE(name##_b0), PMP_THREE(name##_b1), PMP_LATTER(name), \
@@ -213,10 +213,6 @@ struct Machine {
   PMP_DIRECT(name##_b2, PMP_FROM(a, fixed) const Real b = prev;, expression)  \
   PMP_DIRECT(name##_b3, PMP_FROM(a, record) const Real b = prev;, expression) \
   PMP_DIRECT(name##_b4, const Real a = acc; const Real b = prev;, expression)
-#define PMP_SQUARE(name, expression)                     \
-  PMP_DIRECT(name##_b0, const Real a = acc;, expression) \
-  PMP_DIRECT(name##_b1, PMP_FROM(a, fixed), expression)  \
-  PMP_DIRECT(name##_b5, PMP_FROM(a, record), expression)
 #define PMP_PREVIOUS_FUSED(name, expression)                                                      \
   PMP_DIRECT(name##_b0, const Real a = acc; PMP_FROM(b, fixed) const Real c = prev;, expression)  \
   PMP_DIRECT(name##_b1, const Real a = acc; PMP_SCALAR const Real c = prev;, expression)          \
@@ -244,7 +240,6 @@ struct Machine {
     PMP_HOT_BINARY(mul, a * b)
     PMP_SCALED_PRODUCT(mul, a * b)
     PMP_PREVIOUS_PRODUCT(mul, a * b)
-    PMP_SQUARE(mul, a * a)
     PMP_GENERAL_BINARY(div, a / b)
     PMP_GENERAL_BINARY(min, min(a, b))
     PMP_GENERAL_BINARY(max, max(a, b))
@@ -329,7 +324,6 @@ struct Machine {
 #undef PMP_CALLED_BINARY
 #undef PMP_LATTER
 #undef PMP_PREVIOUS_PRODUCT
-#undef PMP_SQUARE
 #undef PMP_PREVIOUS_FUSED
 #undef PMP_PREVIOUS_TRIPLE
 #undef PMP_GENERAL_UNARY

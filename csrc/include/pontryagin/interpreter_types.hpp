@@ -19,7 +19,7 @@ struct Linked {
 //   direct:  accumulator (none, first, last) x first memory operand (fixed, record) x result (keep, fixed, record);
 //            all other memory operands are in the fixed bank. Only the common arithmetic has them.
 //   scaled:  the same where b is a constant: one scalar is read instead of a pack. Only products have them.
-//   previous: one operand is what the accumulator held before, or a square; form x result (keep, fixed, record).
+//   previous: one operand is what the accumulator held before; `Previous` x result (keep, fixed, record).
 constexpr int general_variants = 6;
 constexpr int direct_variants = 18;
 constexpr int previous_variants = 18;
@@ -33,7 +33,7 @@ constexpr int scaled_variant(int direct) { return direct + direct_variants; }
 
 // Where the operands of a previous handler come from: `f` fixed, `r` record, `k` a constant, `acc`, and `prev`.
 //   fused    acc f prev  acc k prev  f prev acc  r prev acc  f prev f    f prev r
-//   mul      acc acc   f f         f prev      r prev      acc prev    r r
+//   mul                              f prev      r prev      acc prev
 //   triple                           f f prev    r f prev    f k prev    r k prev
 constexpr int previous_variant(int form, int to) { return general_variants + 2 * direct_variants + 3 * form + to; }
 
