@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
 
+from pontryagin.backend.compiled import CompiledSweep
 from pontryagin.backend.operator import OUTPUTS, SweepCall, sweep_operator
 from pontryagin.backend.select import make_backend
 from pontryagin.backend.torch_sweep import vector_jacobian
@@ -176,7 +177,8 @@ class _Prepared:
         self.times = call.grid.times(problem.t0, problem.t1_guess).to(like.device)
         self.data = None if problem.data is None else problem.data.on_grid(self.times).to(like).contiguous()
         self.mass = call.grid.basis_mass(call.control_kind).to(like)[:, None]  # (K, 1) on scaled time
-        self.scale = self.mass * (problem.t1_guess - problem.t0)
+        self.per_mass = 1 / (self.mass * (problem.t1_guess - problem.t0))  # to multiply by: a division takes longer
+        self.compiled = isinstance(call.backend, CompiledSweep)
         self.closes_over_parameters = bool(call.backend.implicit_parameters)
 
     def __call__(self, u: Tensor, x0: Any, theta: Any, data: Any, t1: Any, nu: Any) -> Sweep:
@@ -187,8 +189,9 @@ class _Prepared:
         d = self.data if data is None else self._on_grid(data)
         multipliers = None if nu is None else self._rows(nu, 1)
         arguments = Arguments(control, initial_state, final_time, parameters, d, multipliers)
-        result = self.call.evaluate(arguments) if self._is_plain() else self._through_operator(arguments)
-        return self._answer(result, arguments, given_time=t1 is not None)
+        plain = self._is_plain()
+        result = self.call.evaluate(arguments) if plain else self._through_operator(arguments)
+        return self._answer(result, arguments, t1 is not None, ours=plain and self.compiled)
 
     def _rows(self, value: Tensor, axes: int) -> Tensor:
         """One row for each problem of an argument that has so many axes by itself."""
@@ -220,7 +223,8 @@ class _Prepared:
         data = data if isinstance(data, Data) else data_on(self.problem, data)
         return data.on_grid(self.times).to(self.layout.like).contiguous()
 
-    def _answer(self, r: SweepResult, arguments: Arguments, given_time: bool) -> Sweep:
+    def _answer(self, r: SweepResult, arguments: Arguments, given_time: bool, ours: bool) -> Sweep:
+        """What is returned. `ours`: the tensors of r are new and nobody else's, and may be written to."""
         objective, gradient = r.objective, r.control_derivative
         by_state, by_theta = r.initial_state_derivative, r.parameter_derivative
         if self.problem.functions.user_initial_cost is not None:
@@ -231,7 +235,10 @@ class _Prepared:
         if objective is not None and self.problem.maximize:
             objective = -objective
         if gradient is not None:
-            gradient = gradient / (self._scale(arguments.final_time.detach()) if given_time else self.scale)
+            if given_time:
+                gradient = gradient / self._scale(arguments.final_time.detach())
+            else:  # in place where possible: memory for so many numbers takes longer to get than to fill
+                gradient = gradient.mul_(self.per_mass) if ours else gradient * self.per_mass
         single = self.layout.single
 
         def unbatched(value: Tensor | None) -> Tensor | None:

@@ -5,9 +5,8 @@
 #include <chrono>
 #include <exception>
 #include <mutex>
-#include <system_error>
-#include <thread>
-#include <vector>
+
+#include "cpu/pool.hpp"
 
 namespace pontryagin {
 
@@ -63,16 +62,9 @@ bool for_each_chunk(const Chunks& chunks, double work, int threads, Interrupted 
   };
   const int useful = static_cast<int>(std::min<double>(threads, 1.0 + work / work_per_thread));
   const int others = std::max(0, std::min(useful, chunks.count()) - 1);
-  std::vector<std::thread> workers;
-  for (int i = 0; i < others; ++i) {
-    try {
-      workers.emplace_back(loop, false);
-    } catch (const std::system_error&) {
-      break;  // no more threads to be had: the calling thread does the rest
-    }
-  }
-  loop(true);
-  for (std::thread& worker : workers) worker.join();
+  const auto on_worker = [&loop] { loop(false); };
+  const auto on_caller = [&loop] { loop(true); };
+  run_with_others(others, Task(on_worker), Task(on_caller));
   if (failure) std::rethrow_exception(failure);
   return !stop;
 }

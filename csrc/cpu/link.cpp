@@ -98,22 +98,24 @@ void for_each_read(const Instruction& instruction, Place previous, bool with_pre
   }
 }
 
+// Whether instruction i has one operand that the instruction before the last has stored.
+bool previous_place(const std::vector<Instruction>& code, std::size_t i) {
+  const Instruction &held = code[i - 2], &between = code[i - 1];
+  if (!held.store || (between.store && between.to == held.to)) return false;
+  if (held.op == Op::sincos && held.c == held.to) return false;
+  int count = 0;
+  for_each_read(code[i], {}, false, [&](Place place) { count += place == held.to ? 1 : 0; });
+  return count == 1;
+}
+
 std::vector<Linked> link_lanes(const Program& program, const LinkTarget& target) {
   std::vector<Instruction> code = program.code;
   std::vector<int> variant(code.size(), -1);
   std::vector<Place> previous(code.size());
   for (std::size_t i = 2; i < code.size(); ++i) {
-    const Instruction &held = code[i - 2], &between = code[i - 1];
-    if (!held.store || !keeps_previous(between.op) || (between.store && between.to == held.to)) continue;
-    if (held.op == Op::sincos && held.c == held.to) continue;
-    const auto count_of = [&](Place p) {
-      int n = 0;
-      for_each_read(code[i], {}, false, [&](Place q) { n += q == p ? 1 : 0; });
-      return n;
-    };
-    if (count_of(held.to) != 1) continue;
-    previous[i] = held.to;
-    variant[i] = previous_variant_of(code[i], held.to, target);
+    if (!keeps_previous(code[i - 1].op) || !previous_place(code, i)) continue;
+    previous[i] = code[i - 2].to;
+    variant[i] = previous_variant_of(code[i], previous[i], target);
   }
   // Temporaries that nobody reads any more are not written.
   const int first_temporary = target.first_constant + target.constant_count;
@@ -152,13 +154,13 @@ std::vector<Linked> link_lanes(const Program& program, const LinkTarget& target)
     const int general = general_variant(static_cast<int>(instruction.accumulator), instruction.store);
     const void* handler = checked(row[direct >= 0 ? direct : general]);
     out.push_back(
-        {handler, operand(instruction.to), operand(instruction.a), operand(instruction.b), operand(instruction.c)});
+        {handler, operand(instruction.a), operand(instruction.b), operand(instruction.c), operand(instruction.to)});
   }
   return out;
 }
 
-// A sum, difference or product as r = c + a b or r = c - a b; the kind, or -1 for any other operation.
-int as_fused(Instruction& instruction, Place one, Place minus_zero) {
+// A sum, difference or product as r = c + a b, r = c - a b or r = a b; the kind, or -1 for any other operation.
+int as_fused(Instruction& instruction, Place one) {
   Place& a = instruction.a;
   Place& b = instruction.b;
   Place& c = instruction.c;
@@ -167,10 +169,9 @@ int as_fused(Instruction& instruction, Place one, Place minus_zero) {
   switch (instruction.op) {
     case Op::fma: break;
     case Op::fnma: minus = true; break;
-    case Op::mul:  // a b - 0
+    case Op::mul:
       if (acc == Accumulator::last) std::swap(a, b), acc = Accumulator::first;
-      c = minus_zero;
-      break;
+      return one_lane::first_product + static_cast<int>(acc);
     case Op::add:  // a 1 + b
       c = b, b = one;
       break;
@@ -181,10 +182,49 @@ int as_fused(Instruction& instruction, Place one, Place minus_zero) {
       else if (acc == Accumulator::last) acc = Accumulator::first;
       break;
     case Op::fma3: return 3;
-    case Op::fnma3: return 7;
+    case Op::fnma3: return one_lane::plus_kinds + 3;
     default: return -1;
   }
   return (minus ? one_lane::plus_kinds : 0) + static_cast<int>(acc);
+}
+
+// The kind that takes the operand in `place` from where the accumulator stood before, or -1. Puts the other operands
+// where this kind wants them.
+int as_previous(Instruction& instruction, Place place, Place one, Place minus_zero) {
+  Place& a = instruction.a;
+  Place& b = instruction.b;
+  Place& c = instruction.c;
+  const Accumulator acc = instruction.accumulator;
+  const auto kind = [](int which) { return one_lane::first_previous_kind + which; };
+  switch (instruction.op) {
+    case Op::fma:
+      if (acc == Accumulator::first) return b == place ? kind(0) : kind(1);
+      if (a == place) std::swap(a, b);
+      if (!(b == place)) return -1;
+      return acc == Accumulator::last ? kind(2) : kind(3);
+    case Op::mul:
+      c = minus_zero;
+      if (acc != Accumulator::none) return kind(0);
+      if (a == place) std::swap(a, b);
+      return kind(3);
+    case Op::add:
+      if (acc == Accumulator::none) return -1;
+      b = one;
+      return kind(1);
+    case Op::fma3:
+      if (c == place) return kind(4);
+      if (a == place) std::swap(a, b);
+      return kind(5);
+    default: return -1;
+  }
+}
+
+// Whether both factors of instruction i are what the one before has left in the accumulator.
+bool squares_accumulator(const std::vector<Instruction>& code, std::size_t i) {
+  if (i == 0 || code[i].op != Op::mul || !code[i - 1].store) return false;
+  if (code[i].accumulator == Accumulator::none) return false;
+  const Place factor = code[i].accumulator == Accumulator::first ? code[i].b : code[i].a;
+  return factor == code[i - 1].to && !(code[i - 1].op == Op::sincos && code[i - 1].c == factor);
 }
 
 // The handler that runs `count` instructions of these kinds, or nullptr.
@@ -222,14 +262,19 @@ std::vector<Linked> link_one(const Program& program, const LinkTarget& target, i
   };
   std::vector<Linked> out;
   std::vector<int> kind;
-  for (Instruction instruction : program.code) {
-    kind.push_back(as_fused(instruction, one, minus_zero));
+  for (std::size_t i = 0; i < program.code.size(); ++i) {
+    Instruction instruction = program.code[i];
+    const bool previous = i >= 2 && kind[i - 1] >= 0 && previous_place(program.code, i);
+    kind.push_back(previous ? as_previous(instruction, program.code[i - 2].to, one, minus_zero) : -1);
+    if (squares_accumulator(program.code, i)) kind.back() = one_lane::square_kind;
+    if (kind.back() < 0) kind.back() = as_fused(instruction, one);
+    if (previous && instruction.op == Op::sincos) instruction.accumulator = Accumulator::last;
     if (!instruction.store) instruction.to = spare;
     const int accumulator = static_cast<int>(instruction.accumulator);
     const int handler = kind.back() >= 0 ? one_lane::alone(kind.back())
                                          : one_lane::handler(static_cast<int>(instruction.op), accumulator);
-    out.push_back({checked(target.handlers[handler]), offset(instruction.to), offset(instruction.a),
-                   offset(instruction.b), offset(instruction.c)});
+    out.push_back({checked(target.handlers[handler]), offset(instruction.a), offset(instruction.b),
+                   offset(instruction.c), offset(instruction.to)});
   }
   share_handlers(out, kind, target.handlers);
   return out;

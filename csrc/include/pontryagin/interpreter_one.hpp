@@ -1,10 +1,12 @@
 // The accumulator machine for a single problem.
 //
-// With one lane an instruction does so little that jumping to its handler is most of its cost. So sums, differences,
-// products and fused multiply-adds are all written as r = c + a b or r = c - a b, with 1 and -0 for what is missing
-// (which changes no bit), and two or three of them share one handler. Everything lies in one array: a window of it holds the
+// With one lane an instruction does so little that jumping to its handler and reading its offsets is most of its cost.
+// So sums, differences, products and fused multiply-adds are mostly written as r = c + a b or r = c - a b, with 1 and -0
+// for what is missing (which changes no bit), and two or three of them share one handler. Everything lies in one array: a window of it holds the
 // records of the node at hand and of the next, and a result nobody wants in memory goes to a spare slot.
 #pragma once
+
+#include <cstddef>
 
 #include "interpreter_types.hpp"
 #include "macros.hpp"
@@ -20,24 +22,45 @@ template <class T>
 struct MachineOne {
   using Real = Pack<T, 1>;
 
+  // Offsets of an instruction's operands, read two at a time: loads are what one lane runs out of first.
+  struct Offsets {
+    explicit Offsets(const Linked& instruction) {
+      static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first of two offsets is the lower half");
+      static_assert(offsetof(Linked, b) == offsetof(Linked, a) + 4 && offsetof(Linked, to) == offsetof(Linked, c) + 4,
+                    "offsets lie in twos");
+      const char* const bytes = reinterpret_cast<const char*>(&instruction);
+      UInt64 ab, ct;
+      __builtin_memcpy(&ab, bytes + offsetof(Linked, a), sizeof ab);
+      __builtin_memcpy(&ct, bytes + offsetof(Linked, c), sizeof ct);
+      a = ab & 0xffffffffu, b = ab >> 32, c = ct & 0xffffffffu, to = ct >> 32;
+    }
+    UInt64 a, b, c, to;
+  };
+
   // Runs `code` up to its halt. Without code it returns the table of handlers: one_lane::table_size of them.
   static const void* const* run(const Linked* code, char* const slots) {
 // Row of the table for one kind of first operation: alone, then followed by each kind.
-#define PMP_KINDS(X, first) \
-  X(first, p0) X(first, p1) X(first, p2) X(first, p3) X(first, n0) X(first, n1) X(first, n2) X(first, n3)
+// clang-format off
+#define PMP_KINDS(X, f)                                                                        \
+  X(f, p0) X(f, p1) X(f, p2) X(f, p3) X(f, m0) X(f, m1) X(f, n0) X(f, n1) X(f, n2) X(f, n3)    \
+  X(f, q0) X(f, q1) X(f, q2) X(f, q3) X(f, q4) X(f, q5) X(f, q6)
+// clang-format on
 #define PMP_ADDRESS_OF_PAIR(first, second) &&first##_##second,
 #define PMP_ROW(first) &&first##_alone, PMP_KINDS(PMP_ADDRESS_OF_PAIR, first)
 // Every sequence of three kinds that add.
-#define PMP_LAST(X, first, second) X(first, second, p0) X(first, second, p1) X(first, second, p2) X(first, second, p3)
-#define PMP_LAST_2(X, first) PMP_LAST(X, first, p0) PMP_LAST(X, first, p1) PMP_LAST(X, first, p2) PMP_LAST(X, first, p3)
-#define PMP_TRIPLES(X) PMP_LAST_2(X, p0) PMP_LAST_2(X, p1) PMP_LAST_2(X, p2) PMP_LAST_2(X, p3)
+#define PMP_LAST(X, f, s) X(f, s, p0) X(f, s, p1) X(f, s, p2) X(f, s, p3) X(f, s, m0) X(f, s, m1)
+#define PMP_LAST_2(X, f) \
+  PMP_LAST(X, f, p0) PMP_LAST(X, f, p1) PMP_LAST(X, f, p2) PMP_LAST(X, f, p3) PMP_LAST(X, f, m0) PMP_LAST(X, f, m1)
+#define PMP_TRIPLES(X) \
+  PMP_LAST_2(X, p0) PMP_LAST_2(X, p1) PMP_LAST_2(X, p2) PMP_LAST_2(X, p3) PMP_LAST_2(X, m0) PMP_LAST_2(X, m1)
 #define PMP_ADDRESS_OF_TRIPLE(first, second, third) &&first##_##second##_##third,
 #define PMP_UNARY_ROW(name) &&name##_0, &&name##_1, nullptr
 #define PMP_BINARY_ROW(name) &&name##_0, &&name##_1, &&name##_2
 #define PMP_ABSENT_ROW nullptr, nullptr, nullptr
-    static const void* const table[] = {PMP_ROW(p0) PMP_ROW(p1) PMP_ROW(p2) PMP_ROW(p3) PMP_ROW(n0) PMP_ROW(n1)
-                                            PMP_ROW(n2) PMP_ROW(n3) PMP_TRIPLES(PMP_ADDRESS_OF_TRIPLE)
-                                                PMP_UNARY_ROW(neg),
+    static const void* const table[] = {PMP_ROW(p0) PMP_ROW(p1) PMP_ROW(p2) PMP_ROW(p3) PMP_ROW(m0) PMP_ROW(m1)
+                                            PMP_ROW(n0) PMP_ROW(n1) PMP_ROW(n2) PMP_ROW(n3) PMP_ROW(q0) PMP_ROW(q1)
+                                                PMP_ROW(q2) PMP_ROW(q3) PMP_ROW(q4) PMP_ROW(q5) PMP_ROW(q6)
+                                                    PMP_TRIPLES(PMP_ADDRESS_OF_TRIPLE) PMP_UNARY_ROW(neg),
                                         PMP_UNARY_ROW(abs),
                                         PMP_UNARY_ROW(sign),
                                         PMP_UNARY_ROW(sqrt),
@@ -85,7 +108,7 @@ struct MachineOne {
                                         PMP_BINARY_ROW(fms),
                                         PMP_ABSENT_ROW,
                                         PMP_ABSENT_ROW,
-                                        PMP_UNARY_ROW(sincos),
+                                        PMP_BINARY_ROW(sincos),
                                         PMP_UNARY_ROW(copy),
                                         &&halt,
                                         nullptr,
@@ -94,7 +117,7 @@ struct MachineOne {
     if (code == nullptr) return table;
 
     const Linked* ip = code;
-    Real acc(T(0));
+    Real acc(T(0)), prev(T(0));  // prev: what acc held before the last fused operation
     goto* const_cast<void*>(ip->handler);
 
 #define PMP_AT(field) Real::load(reinterpret_cast<const T*>(slots + field))
@@ -102,24 +125,39 @@ struct MachineOne {
 #define PMP_NEXT(count) \
   ip += count;          \
   goto* const_cast<void*>(ip->handler);
-// Where the accumulator stands: p0, n0 nowhere, p1, n1 as a, p2, n2 as c. p adds the product, n subtracts it. p3 and n3
-// add and subtract three factors.
-#define PMP_DO_p0(i) acc = fma(PMP_AT(i->a), PMP_AT(i->b), PMP_AT(i->c));
-#define PMP_DO_p1(i) acc = fma(acc, PMP_AT(i->b), PMP_AT(i->c));
-#define PMP_DO_p2(i) acc = fma(PMP_AT(i->a), PMP_AT(i->b), acc);
-#define PMP_DO_n0(i) acc = fnma(PMP_AT(i->a), PMP_AT(i->b), PMP_AT(i->c));
-#define PMP_DO_n1(i) acc = fnma(acc, PMP_AT(i->b), PMP_AT(i->c));
-#define PMP_DO_n2(i) acc = fnma(PMP_AT(i->a), PMP_AT(i->b), acc);
-#define PMP_DO_p3(i) acc = fma(PMP_AT(i->a) * PMP_AT(i->b), PMP_AT(i->c), acc);
-#define PMP_DO_n3(i) acc = fnma(PMP_AT(i->a) * PMP_AT(i->b), PMP_AT(i->c), acc);
-#define PMP_STEP(kind, i) PMP_DO_##kind((ip + i)) PMP_PUT(ip[i].to, acc);
+// Where the accumulator stands: p0, m0, n0 nowhere, p1, m1, n1 as a, p2, n2 as c. p adds the product, n subtracts it, m
+// is the product alone. p3 and n3 add and subtract three factors. q reads what the accumulator held before.
+#define PMP_DO_p0 acc = fma(PMP_AT(at.a), PMP_AT(at.b), PMP_AT(at.c));
+#define PMP_DO_p1 acc = fma(acc, PMP_AT(at.b), PMP_AT(at.c));
+#define PMP_DO_p2 acc = fma(PMP_AT(at.a), PMP_AT(at.b), acc);
+#define PMP_DO_m0 acc = PMP_AT(at.a) * PMP_AT(at.b);
+#define PMP_DO_m1 acc = acc * PMP_AT(at.b);
+#define PMP_DO_n0 acc = fnma(PMP_AT(at.a), PMP_AT(at.b), PMP_AT(at.c));
+#define PMP_DO_n1 acc = fnma(acc, PMP_AT(at.b), PMP_AT(at.c));
+#define PMP_DO_n2 acc = fnma(PMP_AT(at.a), PMP_AT(at.b), acc);
+#define PMP_DO_p3 acc = fma(PMP_AT(at.a) * PMP_AT(at.b), PMP_AT(at.c), acc);
+#define PMP_DO_n3 acc = fnma(PMP_AT(at.a) * PMP_AT(at.b), PMP_AT(at.c), acc);
+#define PMP_DO_q0 acc = fma(acc, prev, PMP_AT(at.c));
+#define PMP_DO_q1 acc = fma(acc, PMP_AT(at.b), prev);
+#define PMP_DO_q2 acc = fma(PMP_AT(at.a), prev, acc);
+#define PMP_DO_q3 acc = fma(PMP_AT(at.a), prev, PMP_AT(at.c));
+#define PMP_DO_q4 acc = fma(PMP_AT(at.a) * PMP_AT(at.b), prev, acc);
+#define PMP_DO_q5 acc = fma(PMP_AT(at.a) * prev, PMP_AT(at.c), acc);
+#define PMP_DO_q6 acc = acc * acc;
+#define PMP_STEP(kind, i)     \
+  {                           \
+    const Real was = acc;     \
+    const Offsets at(ip[i]);  \
+    PMP_DO_##kind prev = was; \
+    PMP_PUT(at.to, acc);      \
+  }
 #define PMP_PAIR(first, second) first##_##second : {PMP_STEP(first, 0) PMP_STEP(second, 1)} PMP_NEXT(2)
 #define PMP_TRIPLE(first, second, third) \
   first##_##second##_##third : {PMP_STEP(first, 0) PMP_STEP(second, 1) PMP_STEP(third, 2)} PMP_NEXT(3)
 #define PMP_FIRST(first) first##_alone : {PMP_STEP(first, 0)} PMP_NEXT(1) PMP_KINDS(PMP_PAIR, first)
 #define PMP_OPERATION(label, load, expression) \
   label: {                                     \
-    load acc = expression;                     \
+    load prev = acc = expression;              \
     PMP_PUT(ip->to, acc);                      \
   }                                            \
   PMP_NEXT(1)
@@ -135,10 +173,19 @@ struct MachineOne {
     PMP_FIRST(p1)
     PMP_FIRST(p2)
     PMP_FIRST(p3)
+    PMP_FIRST(m0)
+    PMP_FIRST(m1)
     PMP_FIRST(n0)
     PMP_FIRST(n1)
     PMP_FIRST(n2)
     PMP_FIRST(n3)
+    PMP_FIRST(q0)
+    PMP_FIRST(q1)
+    PMP_FIRST(q2)
+    PMP_FIRST(q3)
+    PMP_FIRST(q4)
+    PMP_FIRST(q5)
+    PMP_FIRST(q6)
     PMP_TRIPLES(PMP_TRIPLE)
     PMP_UNARY(neg, -a)
     PMP_UNARY(abs, abs(a))
@@ -182,12 +229,15 @@ struct MachineOne {
     PMP_OPERATION(fms_1, , fms(acc, PMP_AT(ip->b), PMP_AT(ip->c)))
     PMP_OPERATION(fms_2, , fms(PMP_AT(ip->a), PMP_AT(ip->b), acc))
     PMP_OPERATION(where_0, , select(PMP_AT(ip->a) != Real(T(0)), PMP_AT(ip->b), PMP_AT(ip->c)))
+  sincos_2:  // of what the accumulator held before
+    acc = prev;
+    goto sincos_1;
   sincos_0:
     acc = PMP_AT(ip->a);
   sincos_1: {
     const auto both = calls::sincos_of<Real>(acc);
     PMP_PUT(ip->c, both.cosine);
-    acc = both.sine;
+    prev = acc = both.sine;
     PMP_PUT(ip->to, acc);
   }
     PMP_NEXT(1)
@@ -208,11 +258,20 @@ struct MachineOne {
 #undef PMP_DO_p0
 #undef PMP_DO_p1
 #undef PMP_DO_p2
+#undef PMP_DO_m0
+#undef PMP_DO_m1
 #undef PMP_DO_n0
 #undef PMP_DO_n1
 #undef PMP_DO_n2
 #undef PMP_DO_p3
 #undef PMP_DO_n3
+#undef PMP_DO_q0
+#undef PMP_DO_q1
+#undef PMP_DO_q2
+#undef PMP_DO_q3
+#undef PMP_DO_q4
+#undef PMP_DO_q5
+#undef PMP_DO_q6
 #undef PMP_STEP
 #undef PMP_PAIR
 #undef PMP_TRIPLE

@@ -11,7 +11,7 @@ namespace pontryagin {
 // offset names the bank (0 fixed, 1 record); in a direct handler the handler itself knows.
 struct Linked {
   const void* handler;
-  int to, a, b, c;
+  int a, b, c, to;
 };
 
 // Handlers of one operation.
@@ -40,8 +40,14 @@ constexpr int previous_variant(int form, int to) { return general_variants + 2 *
 // The machine for one lane (interpreter_one.hpp): kinds of fused operations, alone, in pairs and, where products are
 // added, in threes; then three handlers for each operation: accumulator none, first, last.
 namespace one_lane {
-constexpr int kinds = 8;       // plus, minus x accumulator none, as factor, as summand of two and of three factors
-constexpr int plus_kinds = 4;  // the first four
+// plus x accumulator none, as factor, as summand of two and of three factors; product x accumulator none, as factor;
+// minus as plus; then those that read what the accumulator held before: acc prev + c, acc b + prev, a prev + acc,
+// a prev + c, (a b) prev + acc, (a prev) c + acc; and the square of the accumulator
+constexpr int first_product = 4;
+constexpr int plus_kinds = 6;  // with the products
+constexpr int first_previous_kind = plus_kinds + 4;
+constexpr int square_kind = first_previous_kind + 6;
+constexpr int kinds = square_kind + 1;
 constexpr int alone(int kind) { return kind * (kinds + 1); }
 constexpr int pair(int first, int second) { return first * (kinds + 1) + 1 + second; }
 constexpr int first_triple = kinds * (kinds + 1);
