@@ -72,3 +72,34 @@ class NativeSweeper:
         addresses: Sequence[int],
     ) -> None: ...
     def workspace_bytes(self, steps: int, *, state: bool, costate: bool, state_cotangent: bool) -> int: ...
+
+class MlpSweeper:
+    def __init__(
+        self,
+        *,
+        widths: Sequence[int],
+        activations: Sequence[str],
+        bias: Sequence[bool],
+        time: bool,
+        a: Sequence[Sequence[float]],
+        b: Sequence[float],
+        c: Sequence[float],
+        state_cost: float,
+        velocity_cost: float,
+    ) -> None: ...
+    def run(
+        self,
+        single: bool,
+        steps: int,
+        batch: int,
+        weight_rows: int,
+        backward: bool,
+        replay: bool,
+        scale: float,
+        cost_scale: float,
+        threads: int,
+        addresses: Sequence[int],
+        weights: Sequence[int],
+        gradients: Sequence[int],
+    ) -> float: ...
+    def tape_bytes(self, single: bool, batch: int, steps: int) -> int: ...

@@ -8,5 +8,6 @@ void register_info(pybind11::module_& module);
 void register_model(pybind11::module_& module);
 void register_sweeper(pybind11::module_& module);
 void register_native(pybind11::module_& module);
+void register_mlp(pybind11::module_& module);
 
 }  // namespace pontryagin

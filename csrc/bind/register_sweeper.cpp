@@ -8,6 +8,7 @@
 
 #include "bind/register.hpp"
 #include "bind/run_sweep.hpp"
+#include "bind/tableau.hpp"
 #include "cpu/sweeper.hpp"
 
 namespace py = pybind11;
@@ -15,21 +16,6 @@ namespace py = pybind11;
 namespace pontryagin {
 
 namespace {
-
-Tableau tableau_of(const std::vector<std::vector<double>>& a, const std::vector<double>& b,
-                   const std::vector<double>& c) {
-  Tableau tableau;
-  tableau.stages = static_cast<int>(b.size());
-  if (b.empty() || b.size() > static_cast<std::size_t>(max_stages) || a.size() != b.size() || c.size() != b.size())
-    throw py::value_error("tableau: between 1 and " + std::to_string(max_stages) + " stages, as many in a, b and c");
-  for (std::size_t i = 0; i < b.size(); ++i) {
-    if (a[i].size() < i) throw py::value_error("tableau: row " + std::to_string(i) + " of a is too short");
-    for (std::size_t j = 0; j < i; ++j) tableau.a[i][j] = a[i][j];
-    tableau.b[i] = b[i];
-    tableau.c[i] = c[i];
-  }
-  return tableau;
-}
 
 class BoundSweeper {
  public:

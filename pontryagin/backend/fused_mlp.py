@@ -1,3 +1,277 @@
+"""Multilayer perceptrons swept by compiled code on the CPU: x' = f(t, x, w(t)) forward, its costate equation back.
+
+The way back is the exact transpose of the discrete way forward, with p f_w summed over the batch on the way. Weights are
+rows (R, ...) of each parameter; a table (N, s) says which row stage i of step n uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pontryagin import _core
+from pontryagin.errors import ProblemError
+from pontryagin.mlp import MLP
+from pontryagin.tableau import Tableau
+
+#: A way forward of the whole batch that is larger than this is made again on the way back, block by block.
+KEPT_BYTES = 8 << 20
+
+
+class Tape:
+    """The way forward of one rollout; its memory goes back to the sweeper when nobody holds it any more."""
+
+    def __init__(self, memory: Tensor, idle: list[Tensor], batch: int, steps: int) -> None:
+        self.memory, self.batch, self.steps = memory, batch, steps
+        self._idle = idle
+
+    def __del__(self) -> None:
+        if len(self._idle) < 4:
+            self._idle.append(self.memory)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """final_state (B, D); cost (B,) where there is a running cost; the tape where it was asked for."""
+
+    final_state: Tensor
+    cost: Tensor | None
+    tape: Tape | None
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Derivatives in the initial state (B, D), and in the weights, shaped as these."""
+
+    initial_state: Tensor
+    weights: list[Tensor]
+
+
 class FusedMLP:
-    def __init__(self, *a, **k):
-        raise NotImplementedError
+    """Sweeps of one net by one tableau, with running cost q/2 |x|^2 + r/2 |f|^2 (state_cost q, velocity_cost r).
+
+    The cost of a sample is sum_n h_n sum_i b_i L(stage i of step n). `threads` is the number of threads; results do not
+    depend on it. Raises ProblemError for tensors of wrong shape, type or device.
+    """
+
+    def __init__(
+        self,
+        mlp: MLP,
+        tableau: Tableau,
+        dtype: torch.dtype,
+        *,
+        state_cost: float = 0.0,
+        velocity_cost: float = 0.0,
+    ) -> None:
+        if dtype not in (torch.float32, torch.float64):
+            raise ProblemError(f"fused sweeps know float32 and float64, not {dtype}")
+        self.mlp, self.tableau, self.dtype = mlp, tableau, dtype
+        self._has_cost = state_cost != 0.0 or velocity_cost != 0.0
+        self._single = dtype == torch.float32
+        self._core = _core.MlpSweeper(
+            widths=mlp.widths,
+            activations=mlp.activations,
+            bias=mlp.bias,
+            time=mlp.time,
+            a=tableau.a,
+            b=tableau.b,
+            c=tableau.c,
+            state_cost=state_cost,
+            velocity_cost=velocity_cost,
+        )
+        self._idle: list[Tensor] = []  # memory of tapes
+
+    def keeps(self, batch: int, steps: int, rows: int) -> bool:
+        """Whether the way forward of such a batch is worth keeping for the way back (`rollout(keep=True)`)."""
+        return self._core.tape_bytes(self._single, batch, steps) <= KEPT_BYTES
+
+    def rollout(
+        self,
+        weights: Sequence[Tensor],
+        rows: Tensor,
+        t0: float,
+        lengths: Tensor,
+        x0: Tensor,
+        *,
+        keep: bool = False,
+        threads: int,
+    ) -> Rollout:
+        """x(t1) (B, D) and the running cost (B,) from x0 (B, D), over steps of `lengths` (N,) from t0."""
+        run = _Run(self, weights, rows, t0, lengths, x0, threads)
+        final_state = torch.empty_like(run.x0)
+        cost = run.x0.new_empty(run.batch) if self._has_cost else None
+        tape = self._tape(run.batch, run.steps) if keep else None
+        run(final_state=final_state, cost=cost, tape=tape)
+        return Rollout(final_state, cost, tape)
+
+    def gradient(
+        self,
+        weights: Sequence[Tensor],
+        rows: Tensor,
+        t0: float,
+        lengths: Tensor,
+        x0: Tensor,
+        p1: Tensor,
+        cost_cotangent: Tensor | float | None = None,
+        tape: Tape | None = None,
+        *,
+        threads: int,
+    ) -> Gradient:
+        """Derivatives of p1 . x(t1) + cost_cotangent . cost, p1 (B, D); along the tape of that rollout, if given."""
+        run = _Run(self, weights, rows, t0, lengths, x0, threads)
+        if tape is not None and (tape.batch, tape.steps) != (run.batch, run.steps):
+            raise ProblemError(
+                f"the tape is of {tape.batch} samples and {tape.steps} steps, the sweep of {run.batch} and {run.steps}"
+            )
+        per_sample = isinstance(cost_cotangent, Tensor)
+        return run(
+            final_costate=run.tensor(p1, (run.batch, self.mlp.dim), "p1"),
+            cost_cotangent=run.tensor(cost_cotangent, (run.batch,), "cost cotangent") if per_sample else None,
+            cost_scale=0.0 if per_sample or cost_cotangent is None else float(cost_cotangent),
+            tape=tape,
+            backward=True,
+            replay=tape is not None,
+        )[1]
+
+    def squared_error(
+        self,
+        weights: Sequence[Tensor],
+        rows: Tensor,
+        t0: float,
+        lengths: Tensor,
+        x0: Tensor,
+        target: Tensor,
+        scale: float,
+        *,
+        cost_scale: float = 0.0,
+        threads: int,
+    ) -> tuple[float, Tensor, Gradient]:
+        """J = scale sum |x(t1) - target|^2 + cost_scale sum cost, x(t1), and the derivatives of J, in one pass."""
+        run = _Run(self, weights, rows, t0, lengths, x0, threads)
+        final_state = torch.empty_like(run.x0)
+        value, gradient = run(
+            final_state=final_state,
+            target=run.tensor(target, (run.batch, self.mlp.dim), "target"),
+            scale=scale,
+            cost_scale=cost_scale,
+            backward=True,
+        )
+        return value, final_state, gradient
+
+    def _tape(self, batch: int, steps: int) -> Tape:
+        """Memory that was used before, where there is enough: fresh pages cost more than the sweep."""
+        needed = self._core.tape_bytes(self._single, batch, steps)
+        fitting = [i for i, memory in enumerate(self._idle) if memory.numel() >= needed]
+        if fitting:
+            memory = self._idle.pop(min(fitting, key=lambda i: self._idle[i].numel()))
+        else:
+            memory = torch.empty(max(needed, 1), dtype=torch.uint8)
+        return Tape(memory, self._idle, batch, steps)
+
+
+class _Run:
+    """The checked arguments that all sweeps have in common, as addresses for the core."""
+
+    def __init__(
+        self,
+        sweeper: FusedMLP,
+        weights: Sequence[Tensor],
+        rows: Tensor,
+        t0: float,
+        lengths: Tensor,
+        x0: Tensor,
+        threads: int,
+    ) -> None:
+        self.sweeper, self.threads = sweeper, threads
+        mlp, stages = sweeper.mlp, sweeper.tableau.stages
+        if lengths.dim() != 1 or lengths.shape[0] < 1:
+            raise ProblemError(f"lengths has shape {tuple(lengths.shape)}, expected (N,) with at least one step")
+        self.steps = lengths.shape[0]
+        if x0.dim() != 2:
+            raise ProblemError(f"x0 has shape {tuple(x0.shape)}, expected (B, {mlp.dim})")
+        self.batch = x0.shape[0]
+        self.x0 = self.tensor(x0, (self.batch, mlp.dim), "x0")
+        if rows.shape != (self.steps, stages):
+            raise ProblemError(f"rows has shape {tuple(rows.shape)}, expected {(self.steps, stages)}")
+        if rows.is_floating_point() or rows.is_complex() or rows.device.type != "cpu":
+            raise ProblemError(f"rows holds {rows.dtype} on {rows.device}, expected integers on the CPU")
+        self.rows = rows.to(torch.int32).contiguous()
+        shapes = mlp.shapes
+        if len(weights) != len(shapes):
+            raise ProblemError(f"there are {len(weights)} parameters, expected {len(shapes)}")
+        self.weight_rows = weights[0].shape[0] if weights[0].dim() else 0
+        if self.weight_rows < 1:
+            raise ProblemError("parameters have rows (R, ...), at least one")
+        self.weights = [
+            self.tensor(w, (self.weight_rows, *shape), f"parameter {i}")
+            for i, (w, shape) in enumerate(zip(weights, shapes, strict=True))
+        ]
+        self.lengths = lengths.detach().to(device="cpu", dtype=torch.float64).contiguous()
+        self.start = self.lengths.cumsum(0).sub_(self.lengths).add_(t0)
+
+    def tensor(self, value: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
+        """As the core reads it; addresses cannot be checked later."""
+        if value.shape != shape:
+            raise ProblemError(f"{what} has shape {tuple(value.shape)}, expected {shape}")
+        if value.dtype != self.sweeper.dtype or value.device.type != "cpu":
+            raise ProblemError(f"{what} is {value.dtype} on {value.device}, expected {self.sweeper.dtype} on the CPU")
+        return value.detach().resolve_neg().contiguous()
+
+    def __call__(
+        self,
+        *,
+        final_state: Tensor | None = None,
+        cost: Tensor | None = None,
+        final_costate: Tensor | None = None,
+        target: Tensor | None = None,
+        cost_cotangent: Tensor | None = None,
+        scale: float = 0.0,
+        cost_scale: float = 0.0,
+        tape: Tape | None = None,
+        backward: bool = False,
+        replay: bool = False,
+    ) -> tuple[float, Gradient]:
+        initial_gradient = torch.empty_like(self.x0) if backward else None
+        gradients = [torch.empty_like(w) for w in self.weights] if backward else []
+        value = self._core_run(
+            backward,
+            replay,
+            scale,
+            cost_scale,
+            (
+                self.start, self.lengths, self.rows, self.x0, final_costate, target, cost_cotangent,
+                final_state, cost, initial_gradient, None if tape is None else tape.memory,
+            ),
+            gradients,
+        )  # fmt: skip
+        return value, Gradient(self.x0 if initial_gradient is None else initial_gradient, gradients)
+
+    def _core_run(
+        self,
+        backward: bool,
+        replay: bool,
+        scale: float,
+        cost_scale: float,
+        tensors: Sequence[Tensor | None],
+        gradients: Sequence[Tensor],
+    ) -> float:
+        try:
+            return self.sweeper._core.run(
+                self.sweeper._single,
+                self.steps,
+                self.batch,
+                self.weight_rows,
+                backward,
+                replay,
+                scale,
+                cost_scale,
+                self.threads,
+                [0 if tensor is None else tensor.data_ptr() for tensor in tensors],
+                [w.data_ptr() for w in self.weights],
+                [g.data_ptr() for g in gradients],
+            )
+        except ValueError as error:
+            raise ProblemError(str(error)) from None

@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -135,18 +134,21 @@ class ODENet(nn.Module):
 
     # ---- what it does -------------------------------------------------------------------------------------------
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, x: Tensor) -> Tensor:
         """x(t1) (B, ...) from x(t0) (B, ...). Its running cost goes to `running_costs`, if that is open."""
         end, cost = self._run(x)
         if self.running_cost is not None:
             costs.report(cost + self._weight_cost(cost))
-        return cast(Tensor, end)
+        return end
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def with_cost(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x(t1) (B, ...) and int L dt (B,); what depends on weights alone is part of every sample's cost."""
         end, cost = self._run(x)
         return end, cost + self._weight_cost(cost)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def objective(
         self,
         x: Tensor,
@@ -163,13 +165,14 @@ class ODENet(nn.Module):
         """
         checked_reduction(reduction)
         if loss == "squared_error" and self._fuses(x):
-            return cast(Tensor, self._fused_squared_error(x, target, reduction))
+            return self._fused_squared_error(x, target, reduction)
         if isinstance(loss, str) and loss != "squared_error":
             raise unknown_name("loss", loss, ("squared_error",))
         end, cost = self.with_cost(x)
         value = loss(end, target) if callable(loss) else (end - matching(target, end)).square().flatten(1).sum(1)
         return reduced(value, len(end), reduction) + reduced(cost, len(end), reduction)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def trajectory(
         self,
         x: Tensor,
@@ -255,7 +258,6 @@ class ODENet(nn.Module):
         weights = self._weights()
         return [weights[name] for name in self._perceptron.names]
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _run(self, x: Tensor) -> tuple[Tensor, Tensor]:
         start = self._started(x)
         weights = self._weights()
@@ -276,7 +278,6 @@ class ODENet(nn.Module):
             finite.refuse(self._flow(), start, weights)
         return end, cost
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _fused_squared_error(self, x: Tensor, target: Tensor, reduction: str) -> Tensor:
         assert self._fused is not None
         start = self._started(x)
