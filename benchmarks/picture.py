@@ -8,6 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from benchmarks.odenet.measure import MS
+from benchmarks.odenet.ours import AUTOGRAD, OBJECTIVE
 from benchmarks.ours import BACKEND, SWEEP, VERB
 from benchmarks.report import PER_STEP, RESULTS, Report, Row
 
@@ -130,6 +132,42 @@ def draw_peers(report: Report) -> Path:
     last = figure.axes[-1]
     last.axis("off")
     last.legend(handles.values(), handles.keys(), frameon=False, loc="center", fontsize=9)
+    return _saved(figure, report)
+
+
+#: The same for ODE-Nets.
+NET_LINES = (
+    (OBJECTIVE, BLUE, "o"),
+    (AUTOGRAD, BLUE, "s"),
+    ("torch.compile", PURPLE, "o"),
+    ("eager", BLACK, "o"),
+    ("JAX", RED, "o"),
+)
+
+
+def draw_odenet(report: Report) -> Path:
+    """Time of a gradient against the width of state and hidden layer, and how many times faster ours is."""
+    rows = [r for r in report.rows if r.width]
+    figure: Any = Figure(figsize=(10.0, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for start, colour, marker in NET_LINES:
+        points = [r for r in rows if r.unit == MS and r.what.startswith(start)]
+        x, y = [r.width for r in points], [r.value for r in points]
+        left.loglog(x, y, marker=marker, ls="--" if marker == "s" else "-", color=colour, label=points[0].what)
+    left.set_ylabel("milliseconds a gradient")
+    left.set_title(rows[0].group.partition(", ")[2])
+    left.legend(frameon=False, loc="upper left", fontsize=9)
+    lead = [r for r in rows if r.unit == "times"]
+    right.semilogx([r.width for r in lead], [r.value for r in lead], "o-", color=BLUE)
+    right.axhline(1.0, color=BLACK, lw=1, ls="--")
+    right.set_ylim(bottom=0)
+    right.set_ylabel("times")
+    right.set_title(lead[0].what)
+    for axes in (left, right):
+        axes.set_xticks([r.width for r in lead], [r.width for r in lead])
+        axes.minorticks_off()
+        axes.set_xlabel("width D = H of state and hidden layer")
+        _clean(axes)
     return _saved(figure, report)
 
 

@@ -23,6 +23,7 @@ class Row:
     error: float | None = None  # relative, against float64 autograd, before anything was timed
     group: str = ""  # the table that it stands in
     steps: int | None = None  # of the horizon, where it is not the usual number
+    width: int | None = None  # of the state and of the hidden layer, where a table runs over it
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ class Report:
         error: float | None = None,
         group: str = "",
         steps: int | None = None,
+        width: int | None = None,
     ) -> None:
-        self.rows.append(Row(what, value, unit, batch, error, group, steps))
+        self.rows.append(Row(what, value, unit, batch, error, group, steps, width))
 
     def check(self, what: str, value: float, limit: str, batch: int | None = None) -> None:
         self.checks.append(Check(what, value, limit, batch))
@@ -93,25 +95,29 @@ class Report:
 
 def _table(rows: Sequence[Row]) -> str:
     """A line for each thing measured, a column for each size of batch and the largest error; or a line for each row."""
-    columns = list(dict.fromkeys((r.batch, r.steps) for r in rows))
+    columns = list(dict.fromkeys(map(_column, rows)))
     if len(columns) > WIDEST:
         plain = [("", "", "", "", "error")]
         for r in rows:
             error = "" if r.error is None else f"{r.error:.0e}"
-            plain.append((r.what, _heading((r.batch, r.steps)), f"{r.value:,.4g}", r.unit, error))
+            plain.append((r.what, _heading(_column(r)), f"{r.value:,.4g}", r.unit, error))
         return _aligned(plain, left=(0, 1, 3))
     lines: list[tuple[str, ...]] = [("", *map(_heading, columns), "", "error")]
     for what, unit in dict.fromkeys((r.what, r.unit) for r in rows):
         same = [r for r in rows if (r.what, r.unit) == (what, unit)]
-        cells = {(r.batch, r.steps): f"{r.value:,.4g}" for r in same}
+        cells = {_column(r): f"{r.value:,.4g}" for r in same}
         errors = [r.error for r in same if r.error is not None]
         error = f"{max(errors):.0e}" if errors else ""
         lines.append((what, *(cells.get(column, "") for column in columns), unit, error))
     return _aligned(lines, left=(0, len(columns) + 1))
 
 
-def _heading(column: tuple[int | None, int | None]) -> str:
-    names = ("B", "N")
+def _column(row: Row) -> tuple[int | None, ...]:
+    return row.batch, row.steps, row.width
+
+
+def _heading(column: tuple[int | None, ...]) -> str:
+    names = ("B", "N", "D")
     return " ".join(f"{name}={value}" for name, value in zip(names, column, strict=True) if value is not None)
 
 

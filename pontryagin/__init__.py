@@ -16,7 +16,21 @@ from pontryagin.errors import (
     ProblemError,
 )
 from pontryagin.evaluate import Sweep, sweep
-from pontryagin.neural import ODENet, PathCost, Sine, Trajectory, WeightSpline, running_costs
+from pontryagin.neural import (
+    EMSA,
+    GradientUpdate,
+    History,
+    ODENet,
+    PathCost,
+    Sine,
+    Trajectory,
+    WeightSpline,
+    fit,
+    load_weights,
+    plot_costates,
+    plot_plane,
+    running_costs,
+)
 from pontryagin.parameters import Parameter
 from pontryagin.problem import Problem
 from pontryagin.records import Report
@@ -28,11 +42,14 @@ from pontryagin.time_grid import TimeGrid
 __version__ = "0.1.0"
 
 __all__ = [
+    "EMSA",
     "BackendError",
     "CaptureError",
     "Control",
     "ControlSet",
     "Data",
+    "GradientUpdate",
+    "History",
     "NonFiniteError",
     "NotYetSupported",
     "ODENet",
@@ -50,6 +67,10 @@ __all__ = [
     "Trajectory",
     "WeightSpline",
     "__version__",
+    "fit",
+    "load_weights",
+    "plot_costates",
+    "plot_plane",
     "problems",
     "running_costs",
     "solve",

@@ -91,6 +91,7 @@ class MlpSweeper:
         self,
         single: bool,
         steps: int,
+        t0: float,
         batch: int,
         weight_rows: int,
         backward: bool,

@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from pontryagin.errors import ProblemError, unknown_name
 
@@ -23,10 +24,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
     "tanh": torch.tanh,
     "relu": torch.relu,
-    "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "silu": F.silu,
-    "softplus": F.softplus,
+    "gelu": functional.gelu,
+    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "silu": functional.silu,
+    "softplus": functional.softplus,
     "sin": torch.sin,
 }
 
@@ -35,8 +36,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class MLP:
     """The shape of a multilayer perceptron that maps a state of D components, and perhaps time, to its velocity.
 
-    widths (D, h_1, ..., D) without time; activations and bias, one for each layer, the last included; time: whether t is
-    the last input column.
+    widths (D, h_1, ..., D) without time; activations and bias, one for each layer, the last included; time: whether t
+    is the last input column.
 
     Raises ProblemError when the lengths do not match, a width is not a positive integer, an activation is not known, or
     the velocity is not as wide as the state.
@@ -73,7 +74,7 @@ class MLP:
     def layers(self) -> int:
         return len(self.activations)
 
-    @property
+    @cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """Of the parameters, in their order."""
         shapes: list[tuple[int, ...]] = []
@@ -95,6 +96,6 @@ class MLP:
             z = torch.cat([x, column.expand(x.shape[0], 1)], dim=1)
         remaining = iter(weights)
         for activation, bias in zip(self.activations, self.bias, strict=True):
-            z = F.linear(z, next(remaining), next(remaining) if bias else None)
+            z = functional.linear(z, next(remaining), next(remaining) if bias else None)
             z = ACTIVATIONS[activation](z)
         return z

@@ -46,7 +46,7 @@ ALLOWED = {
 FORBIDDEN = {"backend": {"optim"}, "diagnose": {"optim"}}
 
 #: Imports inside functions: optional packages, and what only one command needs. (importer, imported)
-LATE = {("plot", "matplotlib"), ("cli", "pontryagin.cli_solve")}
+LATE = {("plot", "matplotlib"), ("neural", "matplotlib"), ("cli", "pontryagin.cli_solve")}
 
 #: Standard modules that reach out of the process, and the only places that may.
 OUTSIDE = {"subprocess": {"backend", "doctor"}, "ctypes": {"backend"}, "tempfile": {"backend"}, "shutil": {"backend"}}

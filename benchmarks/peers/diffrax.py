@@ -6,13 +6,13 @@ driving signal, so that all stages see the control of their own step.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import diffrax
 import jax.numpy as jnp
-import numpy as np
 
 from benchmarks.contender import Contender
+from benchmarks.peers.diffrax_rk4 import RK4
 from benchmarks.peers.jax import JAX, compiled
 from benchmarks.workloads.workload import Batch, Workload
 
@@ -35,26 +35,13 @@ class _Held(diffrax.AbstractTerm):  # type: ignore[misc]
         return length * self.h * jnp.stack(self.workload.rates(JAX, vf, u))
 
 
-class _RK4(diffrax.AbstractERK):  # type: ignore[misc]
-    tableau: ClassVar[Any] = diffrax.ButcherTableau(
-        a_lower=(np.array([0.5]), np.array([0.0, 0.5]), np.array([0.0, 0.0, 1.0])),
-        b_sol=np.array([1 / 6, 1 / 3, 1 / 3, 1 / 6]),
-        b_error=np.zeros(4),
-        c=np.array([0.5, 0.5, 1.0]),
-    )
-    interpolation_cls: ClassVar[Any] = diffrax.ThirdOrderHermitePolynomialInterpolation.from_k
-
-    def order(self, terms: Any) -> int:
-        return 4
-
-
 def constant_steps(batch: Batch, threads: int) -> Contender:
     workload, h, steps = batch.workload, batch.step_length, batch.steps
 
     def objective(control: Any, state: Any) -> Any:
         end = diffrax.diffeqsolve(
             _Held(control, workload, h),
-            _RK4(),
+            RK4(),
             t0=0.0,
             t1=float(steps),
             dt0=1.0,

@@ -98,12 +98,16 @@ def operations_per_step() -> int:
     return int(_library("count.cpp").operations_per_step())
 
 
-def multiply_add_peak(dtype: torch.dtype) -> float:
-    """Operations a second of one thread in independent multiply-adds, an addition and a multiplication counted each."""
+def multiply_add_peak(dtype: torch.dtype, threads: int = 1) -> float:
+    """Operations a second in independent multiply-adds, an addition and a multiplication counted each.
+
+    Of so many threads at work at the same time.
+    """
     peak = library().peak_f64 if dtype == torch.float64 else library().peak_f32
     best, rounds = 0.0, 2_000_000
-    for _ in range(5):
-        start = time.perf_counter()
-        operations = peak(rounds)
-        best = max(best, operations / (time.perf_counter() - start))
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(5):
+            start = time.perf_counter()
+            operations = sum(pool.map(peak, [rounds] * threads))
+            best = max(best, operations / (time.perf_counter() - start))
     return best

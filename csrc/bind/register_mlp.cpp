@@ -38,14 +38,14 @@ class BoundMlpSweeper {
         sweeper_(checked(widths, activations, bias), codes(activations), bias, time, tableau_of(a, b, c),
                  {state_cost, velocity_cost}) {}
 
-  double run(bool single, int steps, long batch, int weight_rows, bool backward, bool replay, double scale,
-             double cost_scale, int threads, const std::array<Pointer, 11>& p, const std::vector<Pointer>& weights,
+  double run(bool single, int steps, double t0, long batch, int weight_rows, bool backward, bool replay, double scale,
+             double cost_scale, int threads, const std::array<Pointer, 10>& p, const std::vector<Pointer>& weights,
              const std::vector<Pointer>& gradients) {
     const std::size_t arrays = bias_.size() + static_cast<std::size_t>(std::count(bias_.begin(), bias_.end(), true));
     if (steps < 1 || batch < 0 || weight_rows < 1) throw py::value_error("a sweep needs steps and rows of weights");
     if (weights.size() != arrays || (backward && gradients.size() != arrays))
       throw py::value_error("expected one array for each parameter");
-    const int* const rows = at<const int>(p[2]);
+    const int* const rows = at<const int>(p[1]);
     for (long i = 0; i < static_cast<long>(steps) * stages_; ++i)
       if (rows[i] < 0 || rows[i] >= weight_rows)
         throw py::value_error("rows: stage " + std::to_string(i % stages_) + " of step " + std::to_string(i / stages_) +
@@ -66,13 +66,13 @@ class BoundMlpSweeper {
         b[l] = at<T>(weights[next++]);
       }
       MlpJob<T> job;
-      job.steps = steps, job.start = at<double>(p[0]), job.length = at<double>(p[1]), job.rows = rows;
+      job.steps = steps, job.t0 = t0, job.length = at<double>(p[0]), job.rows = rows;
       job.weights = {w.data(), b.data()};
-      job.initial_state = at<T>(p[3]), job.final_costate = at<T>(p[4]), job.target = at<T>(p[5]);
-      job.cost_cotangent = at<T>(p[6]), job.scale = scale, job.cost_scale = cost_scale;
+      job.initial_state = at<T>(p[2]), job.final_costate = at<T>(p[3]), job.target = at<T>(p[4]);
+      job.cost_cotangent = at<T>(p[5]), job.scale = scale, job.cost_scale = cost_scale;
       job.backward = backward, job.replay = replay;
-      job.final_state = at<T>(p[7]), job.cost = at<T>(p[8]), job.initial_gradient = at<T>(p[9]);
-      return sweeper_.run<T>(job, batch, weight_rows, {gw.data(), gb.data()}, &value, at<T>(p[10]), threads, ctrl_c);
+      job.final_state = at<T>(p[6]), job.cost = at<T>(p[7]), job.initial_gradient = at<T>(p[8]);
+      return sweeper_.run<T>(job, batch, weight_rows, {gw.data(), gb.data()}, &value, at<T>(p[9]), threads, ctrl_c);
     };
     {
       const py::gil_scoped_release release;
@@ -93,7 +93,8 @@ class BoundMlpSweeper {
       throw py::value_error("a net of n layers has n + 1 widths, n activations and n biases");
     for (const int width : widths)
       if (width < 1) throw py::value_error("widths are positive");
-    if (widths.front() != widths.back()) throw py::value_error("a vector field is as wide at its end as at its beginning");
+    if (widths.front() != widths.back())
+      throw py::value_error("a vector field is as wide at its end as at its beginning");
     return widths;
   }
   static std::vector<int> codes(const std::vector<std::string>& names) {
@@ -118,11 +119,12 @@ void register_mlp(py::module_& module) {
                     double, double>(),
            py::kw_only(), py::arg("widths"), py::arg("activations"), py::arg("bias"), py::arg("time"), py::arg("a"),
            py::arg("b"), py::arg("c"), py::arg("state_cost"), py::arg("velocity_cost"))
-      .def("run", &BoundMlpSweeper::run, py::arg("single"), py::arg("steps"), py::arg("batch"), py::arg("weight_rows"),
-           py::arg("backward"), py::arg("replay"), py::arg("scale"), py::arg("cost_scale"), py::arg("threads"),
-           py::arg("addresses"), py::arg("weights"), py::arg("gradients"),
-           "Runs a batch; returns scale sum |x1 - y|^2 + cost_scale sum cost where a target is given. Addresses, 0 where\n"
-           "not given or not wanted: start and length of steps, rows, initial state, final costate, target, cost\n"
+      .def("run", &BoundMlpSweeper::run, py::arg("single"), py::arg("steps"), py::arg("t0"), py::arg("batch"),
+           py::arg("weight_rows"), py::arg("backward"), py::arg("replay"), py::arg("scale"), py::arg("cost_scale"),
+           py::arg("threads"), py::arg("addresses"), py::arg("weights"), py::arg("gradients"),
+           "Runs a batch; returns scale sum |x1 - y|^2 + cost_scale sum cost where a target is given. Addresses, 0 "
+           "where\n"
+           "not given or not wanted: lengths of steps, rows, initial state, final costate, target, cost\n"
            "cotangent; final state, cost, gradient in the initial state; tape.")
       .def("tape_bytes", &BoundMlpSweeper::tape_bytes, py::arg("single"), py::arg("batch"), py::arg("steps"),
            "Memory of the way forward of a whole batch.");

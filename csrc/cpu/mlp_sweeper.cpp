@@ -80,9 +80,11 @@ void unpack(const MlpNet& net, const T* sums, long row, const MlpGradient<T>& gr
       bias = lanes + layer.out * columns;
     } else {
       const T* const matrix = sums + layer.matrix;
-      const long row_step = layer.by_input ? layer.matrix_stride : 1, column_step = layer.by_input ? 1 : layer.matrix_stride;
+      const long row_step = layer.by_input ? layer.matrix_stride : 1,
+                 column_step = layer.by_input ? 1 : layer.matrix_stride;
       for (int j = 0; j < layer.out; ++j)
-        for (int k = 0; k < layer.in; ++k) w[static_cast<long>(j) * columns + k] = matrix[j * row_step + k * column_step];
+        for (int k = 0; k < layer.in; ++k)
+          w[static_cast<long>(j) * columns + k] = matrix[j * row_step + k * column_step];
       if (layer.timed) {
         const T* const timed = lanes + (layer.bias ? layer.out : 0);
         for (int j = 0; j < layer.out; ++j) w[static_cast<long>(j) * columns + layer.in] = timed[j];
@@ -136,6 +138,13 @@ bool MlpSweeper::run(MlpJob<T> job, long batch, int weight_rows, const MlpGradie
   const MlpNet& net = this->net<T>();
   job.net = &net, job.tableau = &tableau_, job.running = running_;
   const MlpKernelPair<T>& kernels = this->kernels<T>();
+  // The time at which each step begins, summed up in double precision.
+  std::unique_ptr<Workspace> times = times_.take();
+  double* const start = static_cast<double*>(times->reserve(static_cast<std::size_t>(job.steps) * sizeof(double)));
+  double t = job.t0;
+  for (int n = 0; n < job.steps; ++n) start[n] = t, t += job.length[n];
+  job.start = start;
+
   const long sums_size = job.backward ? net.row_size * weight_rows : 0;
   const Cut cut(batch, {kernels.few.lanes, kernels.few.lanes, kernels.many.lanes},
                 static_cast<double>(sums_size) * sizeof(T));
@@ -146,7 +155,8 @@ bool MlpSweeper::run(MlpJob<T> job, long batch, int weight_rows, const MlpGradie
   T* sums = nullptr;
   if (job.backward) {
     sums_memory = workspaces_.sums.take();
-    sums = static_cast<T*>(sums_memory->reserve(static_cast<std::size_t>(sums_size * std::max(1, chunk_count)) * sizeof(T)));
+    sums = static_cast<T*>(
+        sums_memory->reserve(static_cast<std::size_t>(sums_size * std::max(1, chunk_count)) * sizeof(T)));
     if (chunk_count == 0) std::fill(sums, sums + sums_size, T(0));
   }
   std::array<double, 64> values{};
@@ -162,7 +172,8 @@ bool MlpSweeper::run(MlpJob<T> job, long batch, int weight_rows, const MlpGradie
       part.value = &chunk_value;
       std::unique_ptr<Workspace> workspace = workspaces_.blocks.take();
       // The larger of the two, so that no later block makes it grow.
-      const long bytes = std::max(kernels.few.workspace_bytes(job, tape == nullptr), kernels.many.workspace_bytes(job, tape == nullptr));
+      const long bytes = std::max(kernels.few.workspace_bytes(job, tape == nullptr),
+                                  kernels.many.workspace_bytes(job, tape == nullptr));
       part.workspace = workspace->reserve(static_cast<std::size_t>(bytes));
       for (long i = cut.first(chunk); i < cut.first(chunk + 1); ++i) {
         const Block block = cut.blocks.block(i);
@@ -197,10 +208,12 @@ bool MlpSweeper::run(MlpJob<T> job, long batch, int weight_rows, const MlpGradie
     if (completed) completed = for_each_chunk(parts, work, threads, nullptr, add_rows);
     workspaces_.sums.give(std::move(sums_memory));
   }
+  times_.give(std::move(times));
   return completed;
 }
 
-template bool MlpSweeper::run(MlpJob<double>, long, int, const MlpGradient<double>&, double*, double*, int, Interrupted);
+template bool MlpSweeper::run(MlpJob<double>, long, int, const MlpGradient<double>&, double*, double*, int,
+                              Interrupted);
 template bool MlpSweeper::run(MlpJob<float>, long, int, const MlpGradient<float>&, double*, float*, int, Interrupted);
 template long MlpSweeper::tape_bytes<double>(long, int) const;
 template long MlpSweeper::tape_bytes<float>(long, int) const;

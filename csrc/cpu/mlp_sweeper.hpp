@@ -49,6 +49,7 @@ class MlpSweeper {
   MlpNet single_, double_;
   double parameters_ = 0.0;  // of one row
   BatchWorkspaces workspaces_;
+  WorkspacePool times_;
 };
 
 }  // namespace pontryagin

@@ -1,6 +1,6 @@
 """Multilayer perceptrons swept by compiled code on the CPU: x' = f(t, x, w(t)) forward, its costate equation back.
 
-The way back is the exact transpose of the discrete way forward, with p f_w summed over the batch on the way. Weights are
+The way back is the exact transpose of the discrete way forward, with p f_w summed over the batch. Weights are
 rows (R, ...) of each parameter; a table (N, s) says which row stage i of step n uses.
 """
 
@@ -126,11 +126,13 @@ class FusedMLP:
             raise ProblemError(
                 f"the tape is of {tape.batch} samples and {tape.steps} steps, the sweep of {run.batch} and {run.steps}"
             )
-        per_sample = isinstance(cost_cotangent, Tensor)
+        per_sample, scale = (
+            (cost_cotangent, 0.0) if isinstance(cost_cotangent, Tensor) else (None, cost_cotangent or 0.0)
+        )
         return run(
             final_costate=run.tensor(p1, (run.batch, self.mlp.dim), "p1"),
-            cost_cotangent=run.tensor(cost_cotangent, (run.batch,), "cost cotangent") if per_sample else None,
-            cost_scale=0.0 if per_sample or cost_cotangent is None else float(cost_cotangent),
+            cost_cotangent=None if per_sample is None else run.tensor(per_sample, (run.batch,), "cost cotangent"),
+            cost_scale=scale,
             tape=tape,
             backward=True,
             replay=tape is not None,
@@ -210,7 +212,7 @@ class _Run:
             for i, (w, shape) in enumerate(zip(weights, shapes, strict=True))
         ]
         self.lengths = lengths.detach().to(device="cpu", dtype=torch.float64).contiguous()
-        self.start = self.lengths.cumsum(0).sub_(self.lengths).add_(t0)
+        self.t0 = t0
 
     def tensor(self, value: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
         """As the core reads it; addresses cannot be checked later."""
@@ -218,6 +220,8 @@ class _Run:
             raise ProblemError(f"{what} has shape {tuple(value.shape)}, expected {shape}")
         if value.dtype != self.sweeper.dtype or value.device.type != "cpu":
             raise ProblemError(f"{what} is {value.dtype} on {value.device}, expected {self.sweeper.dtype} on the CPU")
+        if value.is_contiguous() and not value.is_neg():
+            return value
         return value.detach().resolve_neg().contiguous()
 
     def __call__(
@@ -242,7 +246,7 @@ class _Run:
             scale,
             cost_scale,
             (
-                self.start, self.lengths, self.rows, self.x0, final_costate, target, cost_cotangent,
+                self.lengths, self.rows, self.x0, final_costate, target, cost_cotangent,
                 final_state, cost, initial_gradient, None if tape is None else tape.memory,
             ),
             gradients,
@@ -262,6 +266,7 @@ class _Run:
             return self.sweeper._core.run(
                 self.sweeper._single,
                 self.steps,
+                self.t0,
                 self.batch,
                 self.weight_rows,
                 backward,

@@ -86,7 +86,7 @@ class _Sweep(torch.autograd.Function):
         ctx.flow, ctx.threads, ctx.tape = flow, threads, rollout.tape
         ctx.save_for_backward(x, *rows)
         ctx.costs = rollout.cost is not None
-        return rollout.final_state, rollout.cost if ctx.costs else x.new_zeros(x.shape[0])
+        return rollout.final_state, x.new_zeros(x.shape[0]) if rollout.cost is None else rollout.cost
 
     @staticmethod
     @once_differentiable

@@ -69,6 +69,7 @@ def perceptron(field: nn.Module) -> Perceptron | str:
     if set(names) != distinct:
         return "layers of the field share parameters"
     timed = widths[0] == widths[-1] + 1
+    widths[0] = widths[-1]  # of the state; the time is an input of its own
     return Perceptron(MLP(tuple(widths), tuple(activations), tuple(bias), timed), tuple(names))
 
 

@@ -78,7 +78,8 @@ inline void arrange(MlpNet& net, MlpLayer* layers, int count, bool velocity_kept
   net.widest_matrix = 0;
   for (int l = 0; l < count; ++l) {
     MlpLayer& layer = layers[l];
-    const bool last = l + 1 == count, from_output = !keeps_slope(layer.activation) && layer.activation != Activation::identity;
+    const bool last = l + 1 == count,
+               from_output = !keeps_slope(layer.activation) && layer.activation != Activation::identity;
     if (layer.out > net.widest) net.widest = layer.out;
     layer.output_row = layer.slope_row = -1;
     if (!last || velocity_kept || from_output) layer.output_row = net.record_rows, net.record_rows += layer.out;

@@ -20,7 +20,8 @@ struct MlpJob {
   MlpCost running;
   // the grid, and the row of weights of each stage of each step
   int steps = 0;
-  const double* start = nullptr;   // [N] time at which a step begins
+  double t0 = 0.0;
+  const double* start = nullptr;   // [N] time at which a step begins: filled in by the sweeper
   const double* length = nullptr;  // [N]
   const int* rows = nullptr;       // [N][s]
   MlpWeights<T> weights;

@@ -14,9 +14,7 @@ class LayeredField {
  public:
   using Real = Pack<T, W>;
 
-  static long scratch_size(const MlpNet& net) {
-    return static_cast<long>(2 * net.widest + net.widest_matrix) * W;
-  }
+  static long scratch_size(const MlpNet& net) { return static_cast<long>(2 * net.widest + net.widest_matrix) * W; }
   LayeredField(const MlpNet& net, const MlpWeights<T>& weights, T* scratch, T* accumulators)
       : net_(net),
         weights_(weights),

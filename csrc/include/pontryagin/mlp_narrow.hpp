@@ -19,23 +19,28 @@ class NarrowField {
 
   PMP_NOINLINE void forward(T* record, T time, int row, T* velocity, bool slopes) {
     if (net_.layers[0].activation == Activation::tanh)
-      pass(record, time, row, velocity, [](Real a, T* z, T*) PMP_INLINE_LAMBDA {
-        const Real value = activation::quick_tanh(a);
-        value.store(z);
-        return value;
-      }, false);
+      pass(
+          record, time, row, velocity,
+          [](Real a, T* z, T*) PMP_INLINE_LAMBDA {
+            const Real value = activation::quick_tanh(a);
+            value.store(z);
+            return value;
+          },
+          false);
     else
-      pass(record, time, row, velocity, [this](Real a, T* z, T* slope) PMP_INLINE_LAMBDA {
-        a.store(z);
-        activation::apply<Lanes<Real>>(net_.layers[0].activation, z, slope, W);
-        return Real::load(z);
-      }, slopes && net_.layers[0].slope_row >= 0);
+      pass(
+          record, time, row, velocity,
+          [this](Real a, T* z, T* slope) PMP_INLINE_LAMBDA {
+            a.store(z);
+            activation::apply<Lanes<Real>>(net_.layers[0].activation, z, slope, W);
+            return Real::load(z);
+          },
+          slopes && net_.layers[0].slope_row >= 0);
   }
 
   PMP_NOINLINE void backward(const T* record, T time, int row, const T* m, T*, T* g) {
     const MlpLayer& hidden = net_.layers[0];
-    const T *z = record + hidden.output_row * W, *slope = record + hidden.slope_row * W;
-    const auto at = [](const T* from, int j) PMP_INLINE_LAMBDA { return Real::load(from + j * W); };
+    const T* slope = record + hidden.slope_row * W;
     switch (hidden.activation) {
       case Activation::identity:
         return pass_back(record, time, row, m, g, [&](Real d, Real, int) PMP_INLINE_LAMBDA { return d; });
@@ -47,9 +52,8 @@ class NarrowField {
                          [&](Real d, Real zj, int) PMP_INLINE_LAMBDA { return activation::through_relu(d, zj); });
       default:
         return pass_back(record, time, row, m, g,
-                         [&](Real d, Real, int j) PMP_INLINE_LAMBDA { return d * at(slope, j); });
+                         [&](Real d, Real, int j) PMP_INLINE_LAMBDA { return d * Real::load(slope + j * W); });
     }
-    (void)z;
   }
 
  private:

@@ -80,8 +80,7 @@ class MlpSweep {
 
   void finish() {
     const long from = part_.first * dim_;
-    if (job_.final_state && !job_.replay)
-      scatter<T, W>(x_, 0, 1, dim_, part_.count, job_.final_state + from, dim_);
+    if (job_.final_state && !job_.replay) scatter<T, W>(x_, 0, 1, dim_, part_.count, job_.final_state + from, dim_);
     if (job_.cost && !job_.replay) scatter<T, W>(cost_, 0, 1, 1, part_.count, job_.cost + part_.first, 1);
     if (!job_.backward) return;
     clear(p_, dim_);
