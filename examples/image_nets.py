@@ -40,7 +40,7 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
     "RK-Net": lambda: pmp.ODENet(field(64), steps=DEPTH, weights="per_step", gradient="checkpoint"),
     "ODE-Net": lambda: pmp.ODENet(field(128), steps=DEPTH, gradient="checkpoint"),
 }
-RATES = {"ResNet": 1e-2, "RK-Net": 3e-2, "ODE-Net": 3e-2}  # the best of `python examples/digits.py --tune`
+RATES = {"ResNet": 1e-2, "RK-Net": 3e-2, "ODE-Net": 1e-2}  # the best of `python examples/digits.py --tune`
 
 
 def classifier(kind: str, pixels: int, seed: int) -> nn.Module:
