@@ -189,12 +189,12 @@ def test_state_dict_has_the_names_of_the_field():
 def test_any_optimiser_trains_it(optimiser):
     net = net_of(backend="fused")
     steps = optimiser(net.parameters(), lr=1e-2)
-    first = float(net.objective(states(), torch.zeros(3, 2).double()))
+    first = net.objective(states(), torch.zeros(3, 2).double()).item()
     for _ in range(20):
         steps.zero_grad()
         net.objective(states(), torch.zeros(3, 2).double()).backward()
         steps.step()
-    assert float(net.objective(states(), torch.zeros(3, 2).double())) < 0.9 * first
+    assert net.objective(states(), torch.zeros(3, 2).double()).item() < 0.9 * first
 
 
 # torch warns of its own look at tensors that are handed over where a graph breaks
