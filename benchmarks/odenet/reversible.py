@@ -9,11 +9,11 @@ Two copies y and z of the state from y_0 = z_0 = x_0, with the increment Psi_h(t
 
 from __future__ import annotations
 
-from pontryagin.neural.reversible import COUPLING
 from torch import Tensor
 
 from benchmarks.odenet.in_torch import mean_square, one_step
 from benchmarks.odenet.task import Task, Weights
+from pontryagin.neural.reversible import COUPLING
 
 
 def unrolled(problem: Task, w: Weights) -> Tensor:

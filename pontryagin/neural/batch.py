@@ -6,7 +6,7 @@ import math
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pontryagin.errors import ProblemError, unknown_name
 
@@ -24,17 +24,19 @@ def horizon_of(horizon: tuple[float, float]) -> tuple[float, float]:
     return t0, t1
 
 
-def started(x: Tensor, field: nn.Module, augment: int, width: int | None) -> Tensor:
-    """The checked input with `augment` zeros more on axis 1; `width` components are needed, where that is known."""
+def started(x: Tensor, weight: Tensor | None, augment: int, width: int | None) -> Tensor:
+    """The checked input with `augment` zeros more on axis 1.
+
+    It is of the type and on the device of `weight`, and has `width` components, where these are known.
+    """
     if not isinstance(x, Tensor) or not x.is_floating_point():
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise ProblemError(f"the input of the net is {kind}; give a tensor of floating-point numbers")
     if x.dim() < 2:
         raise ProblemError(f"the input of the net has shape {tuple(x.shape)}; give a batch (B, ...) of states")
-    first = next(iter(field.parameters()), None)
-    if first is not None and (first.dtype != x.dtype or first.device != x.device):
+    if weight is not None and (weight.dtype != x.dtype or weight.device != x.device):
         raise ProblemError(
-            f"the input of the net is {x.dtype} on {x.device}, its weights are {first.dtype} on {first.device}; "
+            f"the input of the net is {x.dtype} on {x.device}, its weights are {weight.dtype} on {weight.device}; "
             "move one to the other"
         )
     if augment:

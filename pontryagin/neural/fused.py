@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pontryagin.backend.fused_mlp import FusedMLP
+from pontryagin.backend.fused_mlp import FusedMLP, Gradient
 from pontryagin.mlp import MLP
 from pontryagin.neural.path_cost import PathCost
 from pontryagin.neural.stage_weights import StageWeights
@@ -110,29 +110,41 @@ class _Sweep(torch.autograd.Function):
 class _SquaredError(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, flow: FusedFlow, x: Tensor, target: Tensor, scale: float, *rows: Tensor) -> Tensor:
-        costs = flow.path_cost.state or flow.path_cost.velocity
-        value, end, gradient = flow.kernels(x.dtype).squared_error(
-            rows,
-            flow.table,
-            flow.t0,
-            flow.lengths,
-            x,
-            target,
-            scale,
-            cost_scale=scale if costs else 0.0,
-            threads=torch.get_num_threads(),
-        )
-        ctx.scale = scale
-        ctx.save_for_backward(end, target, gradient.initial_state, *gradient.weights)
-        return torch.as_tensor(value, dtype=x.dtype)
+        value, end, found = _squared_error(flow, x, target, scale, rows)
+        ctx.flow, ctx.scale, ctx.found = flow, scale, (end, found)
+        ctx.save_for_backward(x, target, *rows)
+        return x.new_tensor(value)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
-        end, target, initial, *gradients = ctx.saved_tensors
-        at_target = 2.0 * ctx.scale * factor * (target - end) if ctx.needs_input_grad[2] else None
-        scaled = [factor * g if wanted else None for g, wanted in zip(gradients, ctx.needs_input_grad[4:], strict=True)]
-        return None, factor * initial if ctx.needs_input_grad[1] else None, at_target, None, *scaled
+        x, target, *rows = ctx.saved_tensors
+        if ctx.found is None:
+            _, *ctx.found = _squared_error(ctx.flow, x, target, ctx.scale, rows)
+        (end, found), ctx.found = ctx.found, None  # handed over: what is held by nobody else need not be copied
+        by = factor.item()
+        if by != 1.0:
+            for gradient in (found.initial_state, *found.weights):
+                gradient.mul_(by)
+        at_target = (target - end).mul_(2.0 * ctx.scale * by) if ctx.needs_input_grad[2] else None
+        initial = found.initial_state if ctx.needs_input_grad[1] else None
+        return None, initial, at_target, None, *_wanted(ctx, 4, found.weights)
+
+
+def _squared_error(
+    flow: FusedFlow, x: Tensor, target: Tensor, scale: float, rows: Sequence[Tensor]
+) -> tuple[float, Tensor, Gradient]:
+    return flow.kernels(x.dtype).squared_error(
+        rows,
+        flow.table,
+        flow.t0,
+        flow.lengths,
+        x,
+        target,
+        scale,
+        cost_scale=scale if flow.path_cost.state or flow.path_cost.velocity else 0.0,
+        threads=torch.get_num_threads(),
+    )
 
 
 def _wanted(ctx: Any, first: int, gradients: Sequence[Tensor]) -> list[Tensor | None]:

@@ -10,6 +10,7 @@ length one and weights per step, the net is a residual network and the recursion
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable
 
@@ -101,6 +102,8 @@ class ODENet(nn.Module):
         self.field = coefficients(field, self.spline.count)
         self.takes_time = takes_time(field)
         self._perceptron = found if isinstance(found, Perceptron) else None
+        names = [name for name, _ in self.field.named_parameters()] if isinstance(found, str) else found.names
+        self._slots = [(self.field.get_submodule(path), name) for path, _, name in (n.rpartition(".") for n in names)]
         self._discretise()
         self.backend, self.reason = self._choose(backend, found)
         if backend == "auto" and self.backend == "torch":
@@ -137,16 +140,19 @@ class ODENet(nn.Module):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, x: Tensor) -> Tensor:
         """x(t1) (B, ...) from x(t0) (B, ...). Its running cost goes to `running_costs`, if that is open."""
-        end, cost = self._run(x)
-        if self.running_cost is not None:
-            costs.report(cost + self._weight_cost(cost))
+        if self.running_cost is None:
+            return self._run(x)[0]
+        end: Tensor
+        end, cost = self.with_cost(x)
+        costs.report(cost)
         return end
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def with_cost(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x(t1) (B, ...) and int L dt (B,); what depends on weights alone is part of every sample's cost."""
         end, cost = self._run(x)
-        return end, cost + self._weight_cost(cost)
+        by_weights = self._weight_cost()
+        return end, cost if by_weights is None else cost + by_weights
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def objective(
@@ -164,7 +170,7 @@ class ODENet(nn.Module):
         one number a sample (B,), or a scalar that is taken as reduced already.
         """
         checked_reduction(reduction)
-        if loss == "squared_error" and self._fuses(x):
+        if loss == "squared_error" and self._fuses(x) and torch.is_grad_enabled():
             return self._fused_squared_error(x, target, reduction)
         if isinstance(loss, str) and loss != "squared_error":
             raise unknown_name("loss", loss, ("squared_error",))
@@ -254,9 +260,8 @@ class ODENet(nn.Module):
         return Flow(call, self.tableau, self._nodes, self._stages, self.running_cost)
 
     def _ordered(self) -> list[Tensor]:
-        assert self._perceptron is not None
-        weights = self._weights()
-        return [weights[name] for name in self._perceptron.names]
+        """The weights, those of a perceptron by layers; looked up in place, as this is on the way of every step."""
+        return [weight for module, name in self._slots if (weight := module._parameters[name]) is not None]
 
     def _run(self, x: Tensor) -> tuple[Tensor, Tensor]:
         start = self._started(x)
@@ -283,21 +288,21 @@ class ODENet(nn.Module):
         start = self._started(x)
         scale = factor(reduction, len(start))
         value = self._fused.squared_error(start, matching(target, start), scale, self._ordered())
-        if not finite.is_finite(value):
+        if not math.isfinite(value.item()):
             finite.refuse(self._flow(), start, self._weights())
-        return value + self._weight_cost(value) * (1.0 if reduction == "mean" else len(start))
+        by_weights = self._weight_cost()
+        return value if by_weights is None else value + by_weights * (1.0 if reduction == "mean" else len(start))
 
-    def _weight_cost(self, like: Tensor) -> Tensor:
+    def _weight_cost(self) -> Tensor | None:
+        """Scalar, what depends on weights alone; None where there is none."""
         if not isinstance(self.running_cost, PathCost):
-            return like.new_zeros(())
-        cost = self.running_cost.on_weights(self._weights(), self.spline)
-        return like.new_zeros(()) if cost is None else cost
+            return None
+        return self.running_cost.on_weights(self._weights(), self.spline)
 
     def _started(self, x: Tensor) -> Tensor:
         """The checked input with its augmentation."""
-        return started(
-            x, self.field, self.augment, None if self._perceptron is None else self._perceptron.mlp.widths[-1]
-        )
+        first = next(iter(self._ordered()), None)
+        return started(x, first, self.augment, None if self._perceptron is None else self._perceptron.mlp.dim)
 
 
 def _widest(mlp: MLP) -> int:

@@ -33,7 +33,11 @@ def perceptron(field: nn.Module) -> Perceptron | str:
     """
     if type(field) not in (nn.Sequential, nn.Linear):
         return f"the field is a {type(field).__name__}, not an nn.Sequential of nn.Linear and activations"
-    layers = [("", field)] if isinstance(field, nn.Linear) else list(field._modules.items())
+    layers = (
+        [("", field)]
+        if isinstance(field, nn.Linear)
+        else [(name, layer) for name, layer in field._modules.items() if layer is not None]
+    )
     widths: list[int] = []
     activations: list[str] = []
     bias: list[bool] = []

@@ -76,7 +76,8 @@ class Descent:
 
     def _objective(self, x: Tensor, y: Tensor) -> Tensor:
         if isinstance(self.model, ODENet) and isinstance(self.loss, str):
-            return self.model.objective(x, y, self.loss)  # on the fused backend value and gradient in one pass
+            value: Tensor = self.model.objective(x, y, self.loss)  # fused: value and gradient in one pass
+            return value
         _, loss, cost = evaluated(self.model, self.loss, x, y)
         return loss + cost
 
