@@ -14,7 +14,7 @@ namespace pontryagin {
 namespace {
 
 // How long a thread looks for what it waits for before it sleeps; to be woken takes as long again.
-constexpr std::chrono::microseconds patience{50};
+constexpr std::chrono::microseconds patience{200};
 
 void relax() {
 #if defined(__x86_64__) || defined(__i386__)
