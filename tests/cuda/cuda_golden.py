@@ -42,7 +42,7 @@ def lorenz() -> Problem:
         running_cost=lambda t, x, u, p: 0.1 * u[0] ** 2,
         terminal_cost=lambda t, x, p: (x**2).sum(),
         initial_state=[1.0, 0.0, 0.0],
-        horizon=(0.0, 1.0),
+        horizon=(0.0, 0.1),
         parameters={"p": [10.0, 28.0, 8.0 / 3.0]},
         control_dim=1,
     )
