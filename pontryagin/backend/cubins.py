@@ -1,6 +1,6 @@
 """Machine code for GPUs on disk, found by digest, in the directory of the compiled libraries (backend/cache.py).
 
-    DIGEST.cubin    SHA-256 of the rest in 32 bytes, then the code
+DIGEST.cubin    SHA-256 of the rest in 32 bytes, then the code
 """
 
 from __future__ import annotations

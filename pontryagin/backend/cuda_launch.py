@@ -1,4 +1,4 @@
-"""What a kernel of the sweeps is launched with: its one argument, its grid, and how much of the way forward it keeps."""
+"""What a kernel is launched with: its one argument, its grid, and how much of the way forward it keeps."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Job(ctypes.Structure):
 
 
 def grid_for(problems: int) -> int:
-    """Blocks of BLOCK threads, one thread a problem; 0 for none, which is no launch. Raises ValueError past the limit."""
+    """Blocks of BLOCK threads, one thread a problem; 0 for none. Raises ValueError past the limit."""
     blocks = -(-problems // BLOCK)
     if not 0 <= blocks <= LARGEST_GRID:
         raise ValueError(f"{problems} problems are too many for one launch; the most is {LARGEST_GRID * BLOCK}")

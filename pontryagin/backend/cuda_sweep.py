@@ -38,18 +38,17 @@ class CudaSweep(CompiledSweep):
     """Sweeps of one problem on one grid by kernels on a GPU. A SweepBackend.
 
     Raises CaptureError when a function of the problem cannot become a graph, and BackendError where there is no GPU, no
-    NVRTC, or the formulas are too long for it. `device`: where the tensors lie; those on the CPU are sent to the current
-    GPU, and results come back.
+    NVRTC, or the formulas are too long for it. `device`: where the tensors lie; those on the CPU are sent to the
+    current GPU, and results come back.
 
     Beside arguments and results, both of which exist twice while they are turned around, a sweep with a way back needs
-    memory for the states of a segment; the derivative in a control that the batch shares is made for each problem first.
+    memory for the states of a segment. The derivative in a control that the batch shares is made for each problem
+    first: [K][m][B].
     """
 
     name = "cuda"
 
-    def __init__(
-        self, *arguments: Any, device: torch.device | str, on: Device | None = None, **keywords: Any
-    ) -> None:
+    def __init__(self, *arguments: Any, device: torch.device | str, on: Device | None = None, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         count = operations(self.model)
         if count > LARGEST:

@@ -18,7 +18,7 @@ from pontryagin.errors import BackendError
 try:
     from cuda import pathfinder
 except ImportError:  # the extra pontryagin[cuda]
-    pathfinder = None  # type: ignore[assignment]
+    pathfinder = None
 
 #: As for the C++ compiler: a fused multiply-add is always written out, division and root are exact, NaN stays visible.
 OPTIONS = ("--std=c++17", "--fmad=false", "--device-as-default-execution-space")

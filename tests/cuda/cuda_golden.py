@@ -1,7 +1,7 @@
 """The texts in csrc/tests/golden/cuda: `python tests/cuda/cuda_golden.py` writes them anew.
 
-Those of the native libraries (tests/native/golden.py) as kernels, and three more: a rocket-like vehicle of many formulas,
-the Lorenz system of benchmarks, and a state too long for registers.
+Those of the native libraries (tests/native/golden.py) as kernels, and three more: a vehicle with many formulas, the
+Lorenz system of benchmarks, and a state too long for registers.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 sys.path += [str(Path(__file__).parents[1] / folder) for folder in ("native", "sweep")]
-from emulator import Emulator  # noqa: E402
-from golden import LIBRARIES as NATIVE  # noqa: E402
+from emulator import Emulator
+from golden import LIBRARIES as NATIVE
 
-from pontryagin import problems  # noqa: E402
-from pontryagin.backend.cuda_sweep import CudaSweep  # noqa: E402
-from pontryagin.problem import Problem  # noqa: E402
-from pontryagin.time_grid import TimeGrid  # noqa: E402
+from pontryagin import problems
+from pontryagin.backend.cuda_sweep import CudaSweep
+from pontryagin.problem import Problem
+from pontryagin.time_grid import TimeGrid
 
 FOLDER = Path(__file__).resolve().parents[2] / "csrc" / "tests" / "golden" / "cuda"
 COMMAND = "python tests/cuda/cuda_golden.py"
@@ -59,7 +59,8 @@ def rod() -> Problem:
     return Problem(
         name="rod",
         dynamics=dynamics,
-        running_cost=lambda t, x, u: ((x - 1.0) ** 2).sum() + u[0] ** 2,
+        running_cost=lambda t, x, u: u[0] ** 2,
+        terminal_cost=lambda t, x: ((x - 1.0) ** 2).sum(),
         initial_state=[0.0] * n,
         horizon=(0.0, 0.5),
         control_dim=1,
