@@ -48,21 +48,15 @@ def lorenz() -> Problem:
     )
 
 
-def rod() -> Problem:
-    """Heat in a rod that is heated at one end: 33 states, one more than are taken apart into registers."""
-    n = 33
-
-    def dynamics(t: Tensor, x: Tensor, u: Tensor) -> Tensor:
-        left, right = torch.cat([u, x[:-1]]), torch.cat([x[1:], x[-1:]])
-        return 4.0 * (left - 2.0 * x + right)
-
+def tanks() -> Problem:
+    """Tanks that one control fills: 33 states, one more than are taken apart into registers."""
     return Problem(
-        name="rod",
-        dynamics=dynamics,
+        name="tanks",
+        dynamics=lambda t, x, u: u - x * x,
         running_cost=lambda t, x, u: u[0] ** 2,
-        terminal_cost=lambda t, x: ((x - 1.0) ** 2).sum(),
-        initial_state=[0.0] * n,
-        horizon=(0.0, 0.5),
+        terminal_cost=lambda t, x: x.sum(),
+        initial_state=[0.1] * 33,
+        horizon=(0.0, 1.0),
         control_dim=1,
     )
 
@@ -74,7 +68,7 @@ KERNELS: dict[str, tuple[Callable[[], Problem], str, dict[str, bool]]] = {
     **NATIVE,
     "quadrotor": (quadrotor, "rk4", {"single": True}),
     "lorenz": (lorenz, "rk4", {"single": True, "extended": True}),
-    "rod": (rod, "bogacki_shampine", {"linear_control": True}),
+    "tanks": (tanks, "bogacki_shampine", {"linear_control": True}),
 }
 
 
