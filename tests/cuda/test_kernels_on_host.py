@@ -8,13 +8,17 @@ from dataclasses import replace
 import pytest
 import torch
 from cuda_golden import KERNELS, sweep_named
+from emulator import Emulator
 from sweep_cases import random_arguments
 
+from pontryagin import solve
+from pontryagin.backend import cuda_sweep
 from pontryagin.backend.compiled import EXTENDED_OUTPUTS, CompiledSweep
 from pontryagin.backend.cuda_launch import Job
 from pontryagin.backend.cuda_sweep import CudaSweep
 from pontryagin.backend.native import NativeSweep
 from pontryagin.errors import ProblemError
+from pontryagin.problem import Problem
 from pontryagin.sweep import BACKWARD_OUTPUTS, FORWARD_OUTPUTS, Arguments, SweepResult
 from pontryagin.time_grid import TimeGrid
 
@@ -163,3 +167,19 @@ def test_job_has_the_size_that_the_kernel_expects():
     kernel = sweep._on.kernel("", sweep.text)
     kernel.job_bytes.restype = ctypes.c_longlong
     assert kernel.job_bytes() == ctypes.sizeof(Job) == 8 * len(Job._fields_)
+
+
+def test_problem_is_solved_by_kernels(monkeypatch):
+    """From the public interface down, with the host in place of the GPU."""
+    monkeypatch.setattr(cuda_sweep, "CudaDevice", lambda device: Emulator())
+    problem = Problem(
+        dynamics=lambda t, x, u: torch.stack([x[1], u[0]]),
+        running_cost=lambda t, x, u: 0.5 * u[0] ** 2,
+        initial_state=[0.0, 0.0],
+        terminal_state=[1.0, 0.0],
+        horizon=(0.0, 1.0),
+    )
+    solution = solve(problem, backend="cuda", steps=20)
+    assert solution.backend == "cuda"
+    assert bool(solution.success)
+    torch.testing.assert_close(solution.objective, torch.tensor(6.0).double(), rtol=1e-6, atol=0.0)
