@@ -48,13 +48,13 @@ def use_of(log: str) -> Use:
 #: A multiprocessor has 65536 registers: 128 a thread are 8 blocks of 64 threads at a time. What NVRTC 13.0 takes for
 #: sm_80 and sm_90, and about a tenth more. A stack of 40 bytes is that of sine and cosine, for large angles.
 BUDGET = {
-    "cartpole": Use(182, 48, 0),
+    "cartpole": Use(132, 48, 0),
     "integrator": Use(36, 0, 0),
-    "pendulum": Use(122, 48, 0),
-    "slider": Use(46, 0, 0),
+    "pendulum": Use(102, 48, 0),
+    "slider": Use(44, 0, 0),
     "van_der_pol": Use(136, 48, 0),
-    "quadrotor": Use(142, 48, 0),
-    "lorenz": Use(86, 0, 0),
+    "quadrotor": Use(141, 48, 0),
+    "lorenz": Use(77, 0, 0),
     "tanks": Use(255, 0, 0),
 }
 

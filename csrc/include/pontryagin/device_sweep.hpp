@@ -193,9 +193,8 @@ class DeviceSweep {
   // What does not change with time, `otherwise` where it is not given.
   template <class Count, class Values>
   PMP_INLINE void given(const T* from, Count count, Values& values, T otherwise) const {
-    each(count, [&](auto i) PMP_INLINE_LAMBDA {
-      values[i] = Real(from ? from[i * job_.problems + problem_] : otherwise);
-    });
+    each(count,
+         [&](auto i) PMP_INLINE_LAMBDA { values[i] = Real(from ? from[i * job_.problems + problem_] : otherwise); });
   }
 
   template <class Count, class Values>

@@ -14,24 +14,20 @@
 namespace pontryagin {
 inline namespace PMP_ISA {
 
-// Each phase stands here once, so that an executor may be inlined: on a GPU the state of a thread stays in registers.
 template <class Executor>
 PMP_HD void sweep(Executor& executor, int steps, int segment, bool backward) {
   const int last = (steps - 1) / segment * segment;
-  bool back = false;
   executor.start();
-  for (int first = 0;; first += back ? -segment : segment) {
-    if (back && first < last) executor.resume(first);
-    const int end = first < last ? first + segment : steps;
-    executor.forward(first, end, backward && (back || first == last));
-    if (!back) {
-      if (first < last) continue;
-      executor.finish();
-      if (!backward) return;
-      back = true;
+  for (int first = 0; first <= last; first += segment)
+    executor.forward(first, first < last ? first + segment : steps, backward && first == last);
+  executor.finish();
+  if (!backward) return;
+  for (int first = last; first >= 0; first -= segment) {
+    if (first < last) {
+      executor.resume(first);
+      executor.forward(first, first + segment, true);
     }
-    executor.backward(first, end);
-    if (first == 0) return;
+    executor.backward(first, first < last ? first + segment : steps);
   }
 }
 
