@@ -112,6 +112,9 @@ class CudaDevice:
         self.nvrtc = matched(find_nvrtc(), self.driver)
         major, minor = torch.cuda.get_device_capability(index)
         self.architecture = 10 * major + minor
+        if self.architecture not in self.nvrtc.architectures():
+            made = ".".join(map(str, self.nvrtc.version))
+            raise BackendError(f"NVRTC {made} makes no code for sm_{self.architecture}; install one that does")
         self.room = int(SHARE * torch.cuda.get_device_properties(index).total_memory)
 
     def kernel(self, key: str, write: Callable[[], str]) -> ctypes.c_void_p:

@@ -70,7 +70,11 @@ NO_CONTEXT = ["cuCtxPopCurrent_v2", "cuDevicePrimaryCtxRelease_v2"]
 def gpu(monkeypatch, tmp_path):
     """torch says that there is a GPU, and its driver is the one here."""
     library = Libcuda()
-    compiler = SimpleNamespace(version=(13, 0), compile=lambda text, sm: Compiled(f"{text}{sm}".encode(), "", 0.0))
+    compiler = SimpleNamespace(
+        version=(13, 0),
+        architectures=lambda: (80, 90),
+        compile=lambda text, architecture: Compiled(f"{text}{architecture}".encode(), "", 0.0),
+    )
     monkeypatch.setenv("PONTRYAGIN_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(cubins, "_held", {})
     monkeypatch.setattr(cuda_driver, "_kernels", {})
@@ -108,6 +112,12 @@ def test_refusal_carries_the_name_of_its_code_and_leaves_no_context(gpu):
     with pytest.raises(BackendError, match=r"cuLaunchKernel .* CUDA_ERROR_OUT_OF_MEMORY \(as the driver puts it\)"):
         device.launch(kernel, Job(problems=1))
     assert gpu.calls[-2:] == NO_CONTEXT
+
+
+def test_device_that_the_compiler_does_not_know_is_a_sentence(gpu, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (7, 0))
+    with pytest.raises(BackendError, match=r"NVRTC 13\.0 makes no code for sm_70"):
+        CudaDevice(torch.device("cuda", 0))
 
 
 def test_code_without_a_name_is_a_number():
