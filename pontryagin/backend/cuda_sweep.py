@@ -17,7 +17,6 @@ from pontryagin.backend.cuda_driver import CudaDevice
 from pontryagin.backend.cuda_launch import Job, segment_for
 from pontryagin.backend.native import LARGEST, formulas_of, key_of, operations
 from pontryagin.codegen.cuda_library import cuda_library_text
-from pontryagin.codegen.library import SweepRequest
 from pontryagin.codegen.model import LARGEST_INLINE
 from pontryagin.errors import BackendError
 from pontryagin.sweep import Arguments, SweepResult
@@ -61,50 +60,60 @@ class CudaSweep(CompiledSweep):
         self.memory = self._on.memory
         self._nodes = self._tau.to(self.memory, self.dtype)
         self._lengths = self._tau.diff().to(self.memory, self.dtype)
+        self._kernels: dict[tuple[bool, bool], Any] = {}
 
     def text(self, backward: bool = True, extended: bool = False) -> str:
         """The CUDA text for this grid, scheme and type."""
-        request = self._request(backward, extended)
-        return cuda_text(self, request)
+        model, request = self.model, self._request(backward, extended)
+        formulas = formulas_of(model, self.title, request)
+        unrolled = operations(model) <= LARGEST_INLINE
+        return cuda_library_text(formulas, request, self._tableau, unrolled=unrolled)
 
     def evaluate(self, arguments: Arguments, outputs: Set[str]) -> SweepResult:
         """One sweep over the batch; `outputs` names the fields of the result to fill."""
-        inputs, batch = self._inputs(arguments), arguments.batch
-        backward, extended = direction(arguments, outputs)
-        request = self._request(backward, extended)
-        key = "cuda " + key_of(self.model, self.title, self._tableau, request)
-        kernel = self._on.kernel(key, lambda: cuda_text(self, request))
-
-        shared = {name for name in ("control", "data") if (x := getattr(inputs, name)) is not None and x.dim() == 2}
-        given = {name: x if x is None or name in shared else turned(x) for name, x in vars(inputs).items()}
+        inputs, batch = vars(self._inputs(arguments)), arguments.batch
+        shared = {name for name in ("control", "data") if inputs[name] is not None and inputs[name].dim() == 2}
         shapes = self._shapes(arguments)
         if "control" in shared:
             shapes["control_derivative"] = (batch, *arguments.control.shape)
-        results = {name: self._empty(*shape[1:], batch) for name, shape in shapes.items() if name in outputs}
-        given |= {"tau": self._nodes, "lengths": self._lengths, **results}
+        backward, extended = direction(arguments, outputs)
+        kernel = self._kernel(backward, extended)
 
-        row = self._n * batch * self.dtype.itemsize
-        keeps = backward and "state" not in results  # else that path is the tape
-        segment = segment_for(self._steps, row, self._on.room) if keeps else self._steps
-        if keeps:
-            given["tape"] = self._empty(segment, self._n, batch)
-            if segment < self._steps:
-                given["starts"] = self._empty(-(-self._steps // segment), self._n, batch)
+        results = {name: self._empty(*shape[1:], batch) for name, shape in shapes.items() if name in outputs}
+        tape = self._tape(batch) if backward and "state" not in results else {}  # else the path of the state is it
+        arrays = {"tau": self._nodes, "lengths": self._lengths, **tape, **results}
+        arrays |= {name: x if name in shared else turned(x) for name, x in inputs.items() if x is not None}
         job = Job(
             problems=batch,
             steps=self._steps,
-            segment=segment,
+            segment=len(tape["tape"]) if tape else self._steps,
             t0=self._t0,
             control_shared="control" in shared,
             data_shared="data" in shared,
-            **{name: tensor.data_ptr() for name, tensor in given.items() if tensor is not None},
+            **{name: array.data_ptr() for name, array in arrays.items()},
         )
         self._on.launch(kernel, job)
 
-        back = {name: returned(tensor) for name, tensor in results.items()}
-        if "control" in shared and "control_derivative" in results:
-            back["control_derivative"] = results["control_derivative"].sum(-1)  # in the same order every time
-        return SweepResult(**{name: tensor.to(self.device) for name, tensor in back.items()})
+        summed = {"control_derivative"} & results.keys() if "control" in shared else set()
+        # torch sums in the same order every time
+        back = {name: x.sum(-1) if name in summed else returned(x) for name, x in results.items()}
+        return SweepResult(**{name: x.to(self.device) for name, x in back.items()})
+
+    def _kernel(self, backward: bool, extended: bool) -> Any:
+        asked = backward, extended
+        if asked not in self._kernels:
+            key = "cuda " + key_of(self.model, self.title, self._tableau, self._request(backward, extended))
+            self._kernels[asked] = self._on.kernel(key, lambda: self.text(backward, extended))
+        return self._kernels[asked]
+
+    def _tape(self, batch: int) -> dict[str, Tensor]:
+        """Room for the states of a segment, and for those at the start of each where there is more than one."""
+        steps = self._steps
+        segment = segment_for(steps, self._n * batch * self.dtype.itemsize, self._on.room)
+        tape = {"tape": self._empty(segment, self._n, batch)}
+        if segment < steps:
+            tape["starts"] = self._empty(-(-steps // segment), self._n, batch)
+        return tape
 
     def hamiltonian(
         self, time: Tensor, state: Tensor, costate: Tensor, control: Tensor, parameters: Tensor, data: Tensor | None
@@ -115,13 +124,6 @@ class CudaSweep(CompiledSweep):
 
     def _empty(self, *shape: int) -> Tensor:
         return torch.empty(shape, dtype=self.dtype, device=self.memory)
-
-
-def cuda_text(sweep: CudaSweep, request: SweepRequest) -> str:
-    """The CUDA text of a request."""
-    formulas = formulas_of(sweep.model, sweep.title, request)
-    unrolled = operations(sweep.model) <= LARGEST_INLINE
-    return cuda_library_text(formulas, request, sweep._tableau, unrolled=unrolled)
 
 
 def turned(values: Tensor) -> Tensor:
