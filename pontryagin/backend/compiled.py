@@ -7,8 +7,7 @@ and runs the recorded programs over blocks of SIMD lanes. This file turns tensor
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -57,8 +56,7 @@ class SweepRunner(Protocol):
     ) -> None: ...
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(NamedTuple):
     """Arguments as addresses are taken of them: one type, one device, contiguous, of the right shape; in order."""
 
     control: Tensor | None
@@ -243,7 +241,7 @@ class CompiledSweep:
         shapes = self._shapes(arguments)
         results = {name: torch.empty(shape, dtype=self.dtype) for name, shape in shapes.items() if name in outputs}
         backward, extended = direction(arguments, outputs)
-        addresses = [self._tau, *vars(inputs).values(), *map(results.get, shapes)]
+        addresses = [self._tau, *inputs, *map(results.get, shapes)]
         self._sweeper(backward, backward and "state" in outputs, extended).run(
             self._single,
             self._steps,

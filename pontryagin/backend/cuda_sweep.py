@@ -71,7 +71,7 @@ class CudaSweep(CompiledSweep):
 
     def evaluate(self, arguments: Arguments, outputs: Set[str]) -> SweepResult:
         """One sweep over the batch; `outputs` names the fields of the result to fill."""
-        inputs, batch = vars(self._inputs(arguments)), arguments.batch
+        inputs, batch = self._inputs(arguments)._asdict(), arguments.batch
         shared = {name for name in ("control", "data") if inputs[name] is not None and inputs[name].dim() == 2}
         shapes = self._shapes(arguments)
         if "control" in shared:
