@@ -70,6 +70,17 @@ class Inputs(NamedTuple):
     state_cotangent: Tensor | None
 
 
+class PointInputs(NamedTuple):
+    """The same for points."""
+
+    time: Tensor | None
+    state: Tensor | None
+    costate: Tensor | None
+    control: Tensor | None
+    parameters: Tensor | None
+    data: Tensor | None
+
+
 class CompiledModel:
     """The graphs of a problem in the core; one for each problem, whatever the grid or the scheme."""
 
@@ -175,17 +186,14 @@ class CompiledSweep:
             extended=extended,
         )
 
-    def _input(
-        self, tensor: Tensor | None, shape: tuple[int, ...], what: str, memory: torch.device | None = None
-    ) -> Tensor | None:
+    def _input(self, tensor: Tensor | None, shape: tuple[int, ...], what: str) -> Tensor | None:
         """The tensor as it is read: this type, contiguous. The shape is checked because addresses cannot be."""
         if tensor is None:
             return None
         if tensor.shape != shape:
             raise ProblemError(f"{what} has shape {tuple(tensor.shape)}, expected {shape}")
-        memory = memory or self.memory
-        if tensor.dtype != self.dtype or tensor.device != memory:
-            tensor = tensor.to(device=memory, dtype=self.dtype)
+        if tensor.dtype != self.dtype or tensor.device != self.memory:
+            tensor = tensor.to(device=self.memory, dtype=self.dtype)
         return tensor.resolve_neg().contiguous()
 
     def _inputs(self, a: Arguments) -> Inputs:
@@ -257,18 +265,7 @@ class CompiledSweep:
         self, time: Tensor, state: Tensor, costate: Tensor, control: Tensor, parameters: Tensor, data: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """H = L + p.f (P,), H_x (P, n) and H_u (P, m) at P points, one row a point."""
-        count = time.shape[0]
-        if count == 0:
-            raise ProblemError("there are no points to evaluate; give at least one row")
-        nd = self.model.equations.data_dim
-        inputs = (
-            self._input(time, (count,), "time", HOST),
-            self._input(state, (count, self._n), "state", HOST),
-            self._input(costate, (count, self._n), "costate", HOST),
-            self._input(control, (count, self._m), "control", HOST),
-            self._input(self.theta(parameters), (count, self._q), "parameters", HOST) if self._q else None,
-            self._input(data, (count, nd), "data", HOST) if nd else None,
-        )
+        inputs, count = self._points(time, state, costate, control, parameters, data), time.shape[0]
         outputs = (
             torch.empty(count, dtype=self.dtype),
             torch.empty(count, self._n, dtype=self.dtype),
@@ -277,3 +274,18 @@ class CompiledSweep:
         addresses = [0 if tensor is None else tensor.data_ptr() for tensor in (*inputs, *outputs)]
         self.model.points.run(self._single, count, self.threads, addresses)
         return outputs
+
+    def _points(
+        self, time: Tensor, state: Tensor, costate: Tensor, control: Tensor, parameters: Tensor, data: Tensor | None
+    ) -> PointInputs:
+        count, nd = time.shape[0], self.model.equations.data_dim
+        if count == 0:
+            raise ProblemError("there are no points to evaluate; give at least one row")
+        return PointInputs(
+            self._input(time, (count,), "time"),
+            self._input(state, (count, self._n), "state"),
+            self._input(costate, (count, self._n), "costate"),
+            self._input(control, (count, self._m), "control"),
+            self._input(self.theta(parameters), (count, self._q), "parameters") if self._q else None,
+            self._input(data, (count, nd), "data") if nd else None,
+        )

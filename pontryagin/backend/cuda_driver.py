@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from pontryagin.backend.cubins import cubin_for
-from pontryagin.backend.cuda_launch import Job, grid_for
+from pontryagin.backend.cuda_launch import grid_for
 from pontryagin.backend.nvrtc import Nvrtc, find_nvrtc
 from pontryagin.codegen.cuda_library import BLOCK, KERNEL
 from pontryagin.errors import BackendError
@@ -69,7 +69,9 @@ class Driver:
         self.call("cuModuleGetFunction", ctypes.byref(function), module, KERNEL.encode())
         return function
 
-    def launch(self, function: ctypes.c_void_p, blocks: int, threads: int, stream: int, argument: Any) -> None:
+    def launch(
+        self, function: ctypes.c_void_p, blocks: int, threads: int, stream: int, argument: ctypes.Structure
+    ) -> None:
         parameters = (ctypes.c_void_p * 1)(ctypes.addressof(argument))
         size = (blocks, 1, 1, threads, 1, 1)
         self.call("cuLaunchKernel", function, *size, 0, ctypes.c_void_p(stream), parameters, None)
@@ -126,11 +128,11 @@ class CudaDevice:
                 known = _kernels[self.memory.index, key] = self.driver.load(cubin)
         return known
 
-    def launch(self, kernel: ctypes.c_void_p, job: Job) -> None:
+    def launch(self, kernel: ctypes.c_void_p, threads: int, argument: ctypes.Structure) -> None:
         """Returns at once; what follows on torch's current stream sees the results."""
         stream = torch.cuda.current_stream(self.memory).cuda_stream
         with self.driver.context(self.memory.index):
-            self.driver.launch(kernel, grid_for(job.problems), BLOCK, stream, job)
+            self.driver.launch(kernel, grid_for(threads), BLOCK, stream, argument)
 
 
 _kernels: dict[tuple[int, str], ctypes.c_void_p] = {}

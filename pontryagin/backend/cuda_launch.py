@@ -46,11 +46,28 @@ class Job(ctypes.Structure):
     ]
 
 
-def grid_for(problems: int) -> int:
-    """Blocks of BLOCK threads, one thread a problem; 0 for none. Raises ValueError past the limit."""
-    blocks = -(-problems // BLOCK)
+class Points(ctypes.Structure):
+    """DevicePoints of csrc/include/pontryagin/device_points.hpp, field by field."""
+
+    _fields_ = [
+        ("count", ctypes.c_longlong),
+        ("time", ctypes.c_void_p),
+        ("state", ctypes.c_void_p),
+        ("costate", ctypes.c_void_p),
+        ("control", ctypes.c_void_p),
+        ("parameters", ctypes.c_void_p),
+        ("data", ctypes.c_void_p),
+        ("hamiltonian", ctypes.c_void_p),
+        ("state_derivative", ctypes.c_void_p),
+        ("control_derivative", ctypes.c_void_p),
+    ]
+
+
+def grid_for(threads: int) -> int:
+    """Blocks of BLOCK threads; 0 for none. Raises ValueError past the limit."""
+    blocks = -(-threads // BLOCK)
     if not 0 <= blocks <= LARGEST_GRID:
-        raise ValueError(f"{problems} problems are too many for one launch; the most is {LARGEST_GRID * BLOCK}")
+        raise ValueError(f"{threads} problems are too many for one launch; the most is {LARGEST_GRID * BLOCK}")
     return blocks
 
 

@@ -6,6 +6,7 @@ around, on the device. Nothing waits for the device here, and nothing is copied 
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Set
 from typing import Any, Protocol
 
@@ -14,9 +15,10 @@ from torch import Tensor
 
 from pontryagin.backend.compiled import CompiledSweep, direction
 from pontryagin.backend.cuda_driver import CudaDevice
-from pontryagin.backend.cuda_launch import Job, segment_for
+from pontryagin.backend.cuda_launch import Job, Points, segment_for
 from pontryagin.backend.native import LARGEST, formulas_of, key_of, operations
-from pontryagin.codegen.cuda_library import cuda_library_text
+from pontryagin.codegen.cuda_library import cuda_points_text, cuda_sweep_text
+from pontryagin.codegen.library import SweepRequest
 from pontryagin.codegen.model import LARGEST_INLINE
 from pontryagin.errors import BackendError
 from pontryagin.sweep import Arguments, SweepResult
@@ -30,7 +32,7 @@ class Device(Protocol):
 
     def kernel(self, key: str, write: Callable[[], str]) -> Any: ...
 
-    def launch(self, kernel: Any, job: Job) -> None: ...
+    def launch(self, kernel: Any, threads: int, argument: ctypes.Structure) -> None: ...
 
 
 class CudaSweep(CompiledSweep):
@@ -60,14 +62,18 @@ class CudaSweep(CompiledSweep):
         self.memory = self._on.memory
         self._nodes = self._tau.to(self.memory, self.dtype)
         self._lengths = self._tau.diff().to(self.memory, self.dtype)
-        self._kernels: dict[tuple[bool, bool], Any] = {}
+        self._kernels: dict[str, Any] = {}
 
     def text(self, backward: bool = True, extended: bool = False) -> str:
         """The CUDA text for this grid, scheme and type."""
         model, request = self.model, self._request(backward, extended)
         formulas = formulas_of(model, self.title, request)
         unrolled = operations(model) <= LARGEST_INLINE
-        return cuda_library_text(formulas, request, self._tableau, unrolled=unrolled)
+        return cuda_sweep_text(formulas, request, self._tableau, unrolled=unrolled)
+
+    def points_text(self) -> str:
+        """The CUDA text of H at points."""
+        return cuda_points_text(formulas_of(self.model, self.title, self._request(True, False)), single=self._single)
 
     def evaluate(self, arguments: Arguments, outputs: Set[str]) -> SweepResult:
         """One sweep over the batch; `outputs` names the fields of the result to fill."""
@@ -77,7 +83,8 @@ class CudaSweep(CompiledSweep):
         if "control" in shared:
             shapes["control_derivative"] = (batch, *arguments.control.shape)
         backward, extended = direction(arguments, outputs)
-        kernel = self._kernel(backward, extended)
+        request = self._request(backward, extended)
+        kernel = self._kernel(f"sweep {request}", request, lambda: self.text(backward, extended))
 
         results = {name: self._empty(*shape[1:], batch) for name, shape in shapes.items() if name in outputs}
         tape = self._tape(batch) if backward and "state" not in results else {}  # else the path of the state is it
@@ -92,19 +99,34 @@ class CudaSweep(CompiledSweep):
             data_shared="data" in shared,
             **{name: array.data_ptr() for name, array in arrays.items()},
         )
-        self._on.launch(kernel, job)
+        self._on.launch(kernel, batch, job)
 
         summed = {"control_derivative"} & results.keys() if "control" in shared else set()
         # torch sums in the same order every time
         back = {name: x.sum(-1) if name in summed else returned(x) for name, x in results.items()}
         return SweepResult(**{name: x.to(self.device) for name, x in back.items()})
 
-    def _kernel(self, backward: bool, extended: bool) -> Any:
-        asked = backward, extended
-        if asked not in self._kernels:
-            key = "cuda " + key_of(self.model, self.title, self._tableau, self._request(backward, extended))
-            self._kernels[asked] = self._on.kernel(key, lambda: self.text(backward, extended))
-        return self._kernels[asked]
+    def hamiltonian(
+        self, time: Tensor, state: Tensor, costate: Tensor, control: Tensor, parameters: Tensor, data: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """H = L + p.f (P,), H_x (P, n) and H_u (P, m) at P points, one row a point."""
+        inputs, count = self._points(time, state, costate, control, parameters, data)._asdict(), time.shape[0]
+        results = {
+            "hamiltonian": self._empty(count),
+            "state_derivative": self._empty(self._n, count),
+            "control_derivative": self._empty(self._m, count),
+        }
+        arrays = results | {name: turned(x) for name, x in inputs.items() if x is not None}
+        points = Points(count=count, **{name: array.data_ptr() for name, array in arrays.items()})
+        self._on.launch(self._kernel("points", self._request(True, False), self.points_text), count, points)
+        H, H_x, H_u = (returned(x).to(self.device) for x in results.values())
+        return H, H_x, H_u
+
+    def _kernel(self, name: str, request: SweepRequest, write: Callable[[], str]) -> Any:
+        if name not in self._kernels:
+            key = f"cuda {name} {key_of(self.model, self.title, self._tableau, request)}"
+            self._kernels[name] = self._on.kernel(key, write)
+        return self._kernels[name]
 
     def _tape(self, batch: int) -> dict[str, Tensor]:
         """Room for the states of a segment, and for those at the start of each where there is more than one."""
@@ -114,13 +136,6 @@ class CudaSweep(CompiledSweep):
         if segment < steps:
             tape["starts"] = self._empty(-(-steps // segment), self._n, batch)
         return tape
-
-    def hamiltonian(
-        self, time: Tensor, state: Tensor, costate: Tensor, control: Tensor, parameters: Tensor, data: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """H, H_x and H_u at points, by the interpreter: on the CPU."""
-        H, H_x, H_u = super().hamiltonian(time, state, costate, control, parameters, data)
-        return H.to(self.device), H_x.to(self.device), H_u.to(self.device)
 
     def _empty(self, *shape: int) -> Tensor:
         return torch.empty(shape, dtype=self.dtype, device=self.memory)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from pontryagin.backend.cache import library_for
-from pontryagin.backend.cuda_launch import Job, grid_for
+from pontryagin.backend.cuda_launch import grid_for
 from pontryagin.codegen.cuda_library import BLOCK, KERNEL
 
 #: What nvcc and NVRTC know and a C++ compiler does not.
@@ -31,7 +31,11 @@ static void every_thread(void (*kernel)(Job), unsigned blocks, unsigned threads,
 extern "C" __attribute__((visibility("default"))) void launch(unsigned blocks, unsigned threads, const void* job) {{
   every_thread({KERNEL}, blocks, threads, job);
 }}
-extern "C" __attribute__((visibility("default"))) long long job_bytes() {{ return sizeof(DeviceJob<double>); }}
+template <class Job>
+static long long bytes_of(void (*)(Job)) {{
+  return sizeof(Job);
+}}
+extern "C" __attribute__((visibility("default"))) long long job_bytes() {{ return bytes_of({KERNEL}); }}
 """
 
 
@@ -41,11 +45,11 @@ class Emulator:
     def __init__(self, room: int = 2**30) -> None:
         self.memory = torch.device("cpu")
         self.room = room
-        self.launches: list[Job] = []
+        self.launches: list[ctypes.Structure] = []
 
     def kernel(self, key: str, write: Callable[[], str]) -> ctypes.CDLL:
         return library_for(BEFORE + write() + AFTER).handle
 
-    def launch(self, kernel: ctypes.CDLL, job: Job) -> None:
-        self.launches.append(job)
-        kernel.launch(grid_for(job.problems), BLOCK, ctypes.byref(job))
+    def launch(self, kernel: ctypes.CDLL, threads: int, argument: ctypes.Structure) -> None:
+        self.launches.append(argument)
+        kernel.launch(grid_for(threads), BLOCK, ctypes.byref(argument))

@@ -53,7 +53,7 @@ class Libcuda:
         text._obj.value = b"as the driver puts it"
 
     def _cuModuleGetFunction(self, function: Any, module: Any, name: bytes) -> None:
-        assert name == b"pontryagin_sweep"
+        assert name == b"pontryagin_kernel"
         function._obj.value = 7
 
     def _cuLaunchKernel(self, function: Any, *rest: Any) -> None:
@@ -93,7 +93,7 @@ def test_kernel_is_launched_on_torchs_current_stream_in_torchs_context(gpu):
     assert (device.memory, device.architecture, device.room) == (torch.device("cuda", 1), 90, 250)
     kernel = device.kernel("key", lambda: "text")
     gpu.calls.clear()
-    device.launch(kernel, Job(problems=130))
+    device.launch(kernel, 130, Job(problems=130))
     assert gpu.launched == [(7, (3, 1, 1, 64, 1, 1), 0, 0xABC, 130, None)]
     assert gpu.calls == [*CONTEXT, "cuLaunchKernel", *NO_CONTEXT]
 
@@ -110,7 +110,7 @@ def test_refusal_carries_the_name_of_its_code_and_leaves_no_context(gpu):
     kernel = device.kernel("key", lambda: "text")
     gpu.calls.clear()
     with pytest.raises(BackendError, match=r"cuLaunchKernel .* CUDA_ERROR_OUT_OF_MEMORY \(as the driver puts it\)"):
-        device.launch(kernel, Job(problems=1))
+        device.launch(kernel, 1, Job(problems=1))
     assert gpu.calls[-2:] == NO_CONTEXT
 
 

@@ -14,7 +14,7 @@ from sweep_cases import random_arguments
 from pontryagin import solve
 from pontryagin.backend import cuda_sweep
 from pontryagin.backend.compiled import EXTENDED_OUTPUTS, CompiledSweep
-from pontryagin.backend.cuda_launch import Job
+from pontryagin.backend.cuda_launch import Job, Points
 from pontryagin.backend.cuda_sweep import CudaSweep
 from pontryagin.backend.native import NativeSweep
 from pontryagin.errors import ProblemError
@@ -153,20 +153,24 @@ def test_batch_without_problems_is_refused():
         sweep.evaluate(arguments("cartpole", sweep, batch=0), {"objective"})
 
 
-def test_hamiltonian_at_points_is_that_of_the_interpreter():
-    sweep = sweep_named("pendulum")
-    time, rows = torch.rand(5).double(), [torch.rand(5, k).double() for k in (2, 2, 1)]
-    given = (time, *rows, torch.empty(5, 0).double(), torch.rand(5, 2).double())
-    expected = twin("pendulum", sweep, CompiledSweep).hamiltonian(*given)
+@pytest.mark.parametrize("name", ["pendulum", "van_der_pol", "slider"])
+def test_hamiltonian_at_points_is_that_of_the_interpreter(name):
+    sweep = sweep_named(name)
+    e = sweep.model.equations
+    sizes = (e.state_dim, e.state_dim, e.control_dim, e.parameter_dim, e.data_dim)
+    given = [torch.rand(BATCH, dtype=sweep.dtype), *(torch.randn(BATCH, size, dtype=sweep.dtype) for size in sizes)]
+    expected = twin(name, sweep, CompiledSweep).hamiltonian(*given)
+    tolerance = 1e-13 if sweep.dtype == torch.float64 else 1e-5
     for one, other in zip(sweep.hamiltonian(*given), expected, strict=True):
-        assert torch.equal(one, other)
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
 
 
-def test_job_has_the_size_that_the_kernel_expects():
+def test_jobs_have_the_sizes_that_kernels_expect():
     sweep = sweep_named("cartpole")
-    kernel = sweep._on.kernel("", sweep.text)
-    kernel.job_bytes.restype = ctypes.c_longlong
-    assert kernel.job_bytes() == ctypes.sizeof(Job) == 8 * len(Job._fields_)
+    for write, structure in ((sweep.text, Job), (sweep.points_text, Points)):
+        kernel = sweep._on.kernel("", write)
+        kernel.job_bytes.restype = ctypes.c_longlong
+        assert kernel.job_bytes() == ctypes.sizeof(structure) == 8 * len(structure._fields_)
 
 
 def test_problem_is_solved_by_kernels(monkeypatch):

@@ -12,17 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_kernels_on_host import arguments
 
-from pontryagin.backend.cuda_launch import LARGEST_GRID, Job, grid_for, segment_for
+from pontryagin.backend.cuda_launch import LARGEST_GRID, Job, Points, grid_for, segment_for
 from pontryagin.backend.toolchain import include_directory
 from pontryagin.codegen.cuda_library import BLOCK
 
 C_TYPES = {"long long": ctypes.c_longlong, "double": ctypes.c_double, "T*": ctypes.c_void_p}
 
 
-def test_job_is_the_struct_of_the_header():
-    text = (Path(include_directory()) / "pontryagin" / "device_job.hpp").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("header", "structure"), [("device_job.hpp", Job), ("device_points.hpp", Points)])
+def test_job_is_the_struct_of_the_header(header, structure):
+    text = (Path(include_directory()) / "pontryagin" / header).read_text(encoding="utf-8")
     declared = re.findall(r"^  (?:const )?(long long|double|T\*) (\w+) = ", text, re.MULTILINE)
-    assert [(name, C_TYPES[kind]) for kind, name in declared] == Job._fields_
+    assert [(name, C_TYPES[kind]) for kind, name in declared] == structure._fields_
 
 
 @given(st.integers(1, 10**9))

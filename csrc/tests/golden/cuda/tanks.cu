@@ -476,6 +476,6 @@ struct Request {
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(64) pontryagin_sweep(const __grid_constant__ DeviceJob<double> job) {
+extern "C" __global__ void __launch_bounds__(64) pontryagin_kernel(const __grid_constant__ DeviceJob<double> job) {
   DeviceSweep<Model, Request>::run(job, static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x);
 }
