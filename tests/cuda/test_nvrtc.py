@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 import pytest
-from cuda_golden import COMMAND, FOLDER, KERNELS, text_named
+from cuda_golden import COMMAND, FOLDER, KERNELS, sweep_named, text_named
 
 from pontryagin.backend import nvrtc
 from pontryagin.backend.nvrtc import REPORT, find_nvrtc
@@ -69,6 +69,15 @@ def test_golden_text_becomes_machine_code_within_its_budget(name, architecture):
     assert used.registers <= budget.registers, compiled.log
     assert used.stack <= budget.stack, compiled.log
     assert used.spilled <= budget.spilled, compiled.log
+
+
+@pytest.mark.parametrize("architecture", [80, 90])
+@pytest.mark.parametrize("name", ["cartpole", "pendulum", "slider", "van_der_pol"])
+def test_points_become_machine_code_of_few_registers(name, architecture):
+    used = use_of(compiler().compile(sweep_named(name).points_text(), architecture, REPORT).log)
+    assert used.registers <= 64
+    assert used.stack <= 48
+    assert used.spilled == 0
 
 
 @pytest.mark.parametrize("name", KERNELS)

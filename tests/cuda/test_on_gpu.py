@@ -82,6 +82,17 @@ def test_problem_has_the_same_bits_in_batches_of_every_size(batch):
         assert torch.equal(getattr(found, name), getattr(expected, name)[:batch]), name
 
 
+@pytest.mark.parametrize("count", SIZES)
+def test_hamiltonian_at_points_is_that_of_the_cpu(count):
+    problem, grid = SMALL["pendulum"](), uneven_grid(9)
+    sizes = (problem.state_dim, problem.state_dim, problem.control_dim, problem.parameter_dim)
+    given = [torch.rand(count).double(), *(torch.randn(count, size).double() for size in sizes)]
+    expected = make_backend(problem, grid, control_kind="linear", backend="interpreter").hamiltonian(*given, None)
+    found = on_gpu(problem, grid, "linear").hamiltonian(*(x.cuda() for x in given), None)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.cpu(), other, rtol=1e-13, atol=1e-13)
+
+
 def test_segments_change_no_bit():
     problem, grid = SMALL["pendulum"](), uneven_grid(200)
     backend = on_gpu(problem, grid, "linear")
