@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable, Iterator
 
 from pontryagin.backend.cache import contents
+from pontryagin.backend.nvrtc import find_nvrtc
 from pontryagin.backend.toolchain import find_compiler, try_out
 from pontryagin.errors import BackendError
 
@@ -92,12 +93,22 @@ def _cuda() -> str:
         return "no: this torch was built without CUDA; install a CUDA build of torch to use a GPU"
     if torch.cuda.is_available():
         names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-        return f"yes, by torch {torch.version.cuda}: {names}; sweeps of CUDA tensors run on torch"
+        return f"yes, by torch {torch.version.cuda}: {names}"
     try:
         torch.cuda.init()
     except Exception as error:  # torch raises AssertionError or RuntimeError, with the reason as its text
         return f"no: {str(error).splitlines()[0]}"
     return "no: torch was built for it but finds no GPU"
+
+
+def _nvrtc() -> str:
+    try:
+        found = find_nvrtc()
+    except BackendError as error:
+        return f"none found: {error}"
+    known = found.architectures()
+    version = ".".join(map(str, found.version))
+    return f"{version}, for sm_{known[0]} to sm_{known[-1]}; kernels for GPUs can be compiled"
 
 
 #: What is looked at, in the order of the printout.
@@ -115,4 +126,5 @@ CHECKS: dict[str, Callable[[], str]] = {
     "native": _native,
     "cache": _cache,
     "CUDA": _cuda,
+    "NVRTC": _nvrtc,
 }

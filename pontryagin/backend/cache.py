@@ -3,6 +3,7 @@
     DIGEST.so        the library
     DIGEST.sha256    of the library, so that half a file is never opened (`sha256sum -c` reads it)
     DIGEST.cpp       the text, for people
+    DIGEST.cubin     code for a GPU (backend/cubins.py)
     DIGEST.lock      held by the process that compiles, while the others wait
 
 In the environment, PONTRYAGIN_CACHE_DIR names the directory and PONTRYAGIN_CACHE_SIZE its largest size in MiB; what was
@@ -129,7 +130,7 @@ def contents() -> Contents:
     nearest = next(folder for folder in (place, *place.parents) if folder.exists())
     return Contents(
         directory=place,
-        libraries=sum(path.suffix == ".so" for path, _ in files),
+        libraries=sum(path.suffix in (".so", ".cubin") for path, _ in files),
         size=sum(found.st_size for _, found in files),
         limit=_limit(),
         writable=os.access(nearest, os.W_OK | os.X_OK),
@@ -229,7 +230,7 @@ def _build(place: Path, digest: str, text: str, compiler: Compiler) -> float:
         expected = _checksum(scratch)
     with appearing(checksum) as scratch:
         scratch.write_bytes(expected + f"  {library.name}\n".encode())
-    _evict(place)
+    evict(place)
     return seconds
 
 
@@ -294,7 +295,7 @@ def _files(place: Path) -> Iterator[tuple[Path, os.stat_result]]:
                     yield Path(entry.path), entry.stat(follow_symlinks=False)
 
 
-def _evict(place: Path) -> None:
+def evict(place: Path) -> None:
     """Removes what was used longest ago until the rest is no larger than the limit."""
     groups: dict[str, list[tuple[Path, os.stat_result]]] = {}
     for path, found in _files(place):

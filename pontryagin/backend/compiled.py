@@ -7,13 +7,14 @@ and runs the recorded programs over blocks of SIMD lanes. This file turns tensor
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from pontryagin import _core
 from pontryagin.codegen.bytecode import digest_of_graphs, flatten
+from pontryagin.codegen.library import SweepRequest
 from pontryagin.errors import ProblemError
 from pontryagin.hamiltonian import Equations, derive, remembered
 from pontryagin.problem import Problem
@@ -21,7 +22,23 @@ from pontryagin.sweep import BACKWARD_OUTPUTS, Arguments, ControlKind, SweepResu
 from pontryagin.tableau import Tableau, tableau_named
 from pontryagin.time_grid import TimeGrid
 
+HOST = torch.device("cpu")
+
 EXTENDED_OUTPUTS = frozenset({"parameter_derivative", "final_time_derivative"})
+
+
+def direction(arguments: Arguments, outputs: Set[str]) -> tuple[bool, bool]:
+    """Whether there is a way back, and whether derivatives in parameters and final time, or cotangents, are of it."""
+    backward = not outputs.isdisjoint(BACKWARD_OUTPUTS)
+    extended = arguments.objective_cotangent is not None or (
+        backward and (not outputs.isdisjoint(EXTENDED_OUTPUTS) or arguments.state_cotangent is not None)
+    )
+    return backward, extended
+
+
+def stride(rows: Tensor | None) -> int:
+    """Numbers from one problem to the next, 0 where all share the rows."""
+    return 0 if rows is None or rows.dim() == 2 else rows.shape[1] * rows.shape[2]
 
 
 class SweepRunner(Protocol):
@@ -37,6 +54,31 @@ class SweepRunner(Protocol):
         threads: int,
         addresses: Sequence[int],
     ) -> None: ...
+
+
+class Inputs(NamedTuple):
+    """Arguments as addresses are taken of them: one type, one device, contiguous, of the right shape; in order."""
+
+    control: Tensor | None
+    initial_state: Tensor | None
+    final_time: Tensor | None
+    parameters: Tensor | None
+    data: Tensor | None
+    multipliers: Tensor | None
+    penalties: Tensor | None
+    objective_cotangent: Tensor | None
+    state_cotangent: Tensor | None
+
+
+class PointInputs(NamedTuple):
+    """The same for points."""
+
+    time: Tensor | None
+    state: Tensor | None
+    costate: Tensor | None
+    control: Tensor | None
+    parameters: Tensor | None
+    data: Tensor | None
 
 
 class CompiledModel:
@@ -77,6 +119,7 @@ class CompiledSweep:
     """
 
     name = "interpreter"
+    memory = HOST  # where its arrays lie
 
     def __init__(
         self,
@@ -91,7 +134,7 @@ class CompiledSweep:
         self.model = CompiledModel.of(problem)
         self.title = problem.name or "a problem without a name"
         self.dtype = dtype
-        self.device = torch.device("cpu")
+        self.device = HOST
         self.reason = ""
         self.threads = threads
         self._single = dtype == torch.float32
@@ -133,15 +176,65 @@ class CompiledSweep:
             )
         return kept
 
+    def _request(self, backward: bool, extended: bool) -> SweepRequest:
+        return SweepRequest(
+            single=self._single,
+            linear_control=self._linear_control,
+            linear_data=self._linear_data,
+            uniform=self._uniform,
+            backward=backward,
+            extended=extended,
+        )
+
     def _input(self, tensor: Tensor | None, shape: tuple[int, ...], what: str) -> Tensor | None:
-        """The tensor as the core reads it: this type, contiguous. The shape is checked because addresses cannot be."""
+        """The tensor as it is read: this type, contiguous. The shape is checked because addresses cannot be."""
         if tensor is None:
             return None
         if tensor.shape != shape:
             raise ProblemError(f"{what} has shape {tuple(tensor.shape)}, expected {shape}")
-        if tensor.dtype != self.dtype or tensor.device.type != "cpu":
-            tensor = tensor.to(device="cpu", dtype=self.dtype)
+        if tensor.dtype != self.dtype or tensor.device != self.memory:
+            tensor = tensor.to(device=self.memory, dtype=self.dtype)
         return tensor.resolve_neg().contiguous()
+
+    def _inputs(self, a: Arguments) -> Inputs:
+        batch, steps, nodes = a.batch, self._steps, self._steps + 1
+        if batch == 0:
+            raise ProblemError("the batch holds no problems; give at least one row")
+        data_dim = self.model.equations.data_dim
+        if a.data is None and data_dim:
+            raise ProblemError("the problem has data and the sweep was given none")
+
+        def rows(tensor: Tensor, count: int, components: int) -> tuple[int, ...]:
+            return (count, components) if tensor.dim() == 2 else (batch, count, components)
+
+        data_shape = () if a.data is None else rows(a.data, nodes if self._linear_data else steps, data_dim)
+        control_shape = rows(a.control, nodes if self._linear_control else steps, self._m)
+        return Inputs(
+            self._input(a.control, control_shape, "control"),
+            self._input(a.initial_state, (batch, self._n), "initial state"),
+            self._input(a.final_time, (batch,), "final time"),
+            self._input(self.theta(a.parameters), (batch, self._q), "parameters") if self._q else None,
+            self._input(a.data, data_shape, "data"),
+            self._input(a.multipliers, (batch, self._r), "multipliers"),
+            self._input(a.penalties, (batch, self._r), "penalties"),
+            self._input(a.objective_cotangent, (batch,), "objective cotangent"),
+            self._input(a.state_cotangent, (batch, nodes, self._n), "state cotangent"),
+        )
+
+    def _shapes(self, a: Arguments) -> dict[str, tuple[int, ...]]:
+        """Of every output, in order."""
+        batch, path = a.batch, (a.batch, self._steps + 1, self._n)
+        return {
+            "objective": (batch,),
+            "lagrangian": (batch,),
+            "terminal": (batch, self._r),
+            "state": path,
+            "costate": path,
+            "control_derivative": tuple(a.control.shape),
+            "initial_state_derivative": (batch, self._n),
+            "parameter_derivative": (batch, self._q),
+            "final_time_derivative": (batch,),
+        }
 
     def theta(self, parameters: Tensor) -> Tensor:
         """The declared parameters (B, q) followed by the captured nn.Parameters, as they are now."""
@@ -152,83 +245,27 @@ class CompiledSweep:
 
     def evaluate(self, arguments: Arguments, outputs: Set[str]) -> SweepResult:
         """One sweep over the batch; `outputs` names the fields of the result to fill."""
-        a, steps = arguments, self._steps
-        batch, nodes = a.initial_state.shape[0], steps + 1
-        if batch == 0:
-            raise ProblemError("the batch holds no problems; give at least one row")
-        backward = not outputs.isdisjoint(BACKWARD_OUTPUTS)
-        extended = a.objective_cotangent is not None or (
-            backward and (not outputs.isdisjoint(EXTENDED_OUTPUTS) or a.state_cotangent is not None)
-        )
-        control_shape = (nodes if self._linear_control else steps, self._m)
-        shared = a.control.dim() == 2
-        control = self._input(a.control, control_shape if shared else (batch, *control_shape), "control")
-        initial_state = self._input(a.initial_state, (batch, self._n), "initial state")
-        final_time = self._input(a.final_time, (batch,), "final time")
-        parameters = self._input(self.theta(a.parameters), (batch, self._q), "parameters") if self._q else None
-        data, data_stride = None, 0
-        if a.data is not None:
-            data_shape = (nodes if self._linear_data else steps, self.model.equations.data_dim)
-            data_shared = a.data.dim() == 2
-            data = self._input(a.data, data_shape if data_shared else (batch, *data_shape), "data")
-            data_stride = 0 if data_shared else data_shape[0] * data_shape[1]
-        elif self.model.equations.data_dim:
-            raise ProblemError("the problem has data and the sweep was given none")
-        multipliers = self._input(a.multipliers, (batch, self._r), "multipliers")
-        penalties = self._input(a.penalties, (batch, self._r), "penalties")
-        objective_cotangent = self._input(a.objective_cotangent, (batch,), "objective cotangent")
-        state_cotangent = self._input(a.state_cotangent, (batch, nodes, self._n), "state cotangent")
-
-        def wanted(name: str, *shape: int) -> Tensor | None:
-            return torch.empty(shape, dtype=self.dtype) if name in outputs else None
-
-        result = SweepResult(
-            objective=wanted("objective", batch),
-            lagrangian=wanted("lagrangian", batch),
-            terminal=wanted("terminal", batch, self._r),
-            state=wanted("state", batch, nodes, self._n),
-            costate=wanted("costate", batch, nodes, self._n),
-            control_derivative=wanted("control_derivative", *a.control.shape),
-            initial_state_derivative=wanted("initial_state_derivative", batch, self._n),
-            parameter_derivative=wanted("parameter_derivative", batch, self._q),
-            final_time_derivative=wanted("final_time_derivative", batch),
-        )
+        inputs = self._inputs(arguments)
+        shapes = self._shapes(arguments)
+        results = {name: torch.empty(shape, dtype=self.dtype) for name, shape in shapes.items() if name in outputs}
+        backward, extended = direction(arguments, outputs)
+        addresses = [self._tau, *inputs, *map(results.get, shapes)]
         self._sweeper(backward, backward and "state" in outputs, extended).run(
             self._single,
-            steps,
-            batch,
-            0 if shared else control_shape[0] * self._m,
-            data_stride,
+            self._steps,
+            arguments.batch,
+            stride(arguments.control),
+            stride(inputs.data),
             self.threads,
-            [
-                0 if tensor is None else tensor.data_ptr()
-                for tensor in (
-                    self._tau, control, initial_state, final_time, parameters, data, multipliers, penalties,
-                    objective_cotangent, state_cotangent,
-                    result.objective, result.lagrangian, result.terminal, result.state, result.costate,
-                    result.control_derivative, result.initial_state_derivative, result.parameter_derivative,
-                    result.final_time_derivative,
-                )
-            ],
-        )  # fmt: skip
-        return result
+            [0 if tensor is None else tensor.data_ptr() for tensor in addresses],
+        )
+        return SweepResult(**results)
 
     def hamiltonian(
         self, time: Tensor, state: Tensor, costate: Tensor, control: Tensor, parameters: Tensor, data: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """H = L + p.f (P,), H_x (P, n) and H_u (P, m) at P points, one row a point."""
-        count = time.shape[0]
-        if count == 0:
-            raise ProblemError("there are no points to evaluate; give at least one row")
-        nd = self.model.equations.data_dim
-        inputs = (
-            self._input(time, (count,), "time"),
-            self._input(state, (count, self._n), "state"),
-            self._input(costate, (count, self._n), "costate"),
-            self._input(control, (count, self._m), "control"),
-            self._input(self.theta(parameters), (count, self._q), "parameters") if self._q else None,
-            self._input(data, (count, nd), "data") if nd else None,
-        )
+        inputs, count = self._points(time, state, costate, control, parameters, data), time.shape[0]
         outputs = (
             torch.empty(count, dtype=self.dtype),
             torch.empty(count, self._n, dtype=self.dtype),
@@ -237,3 +274,18 @@ class CompiledSweep:
         addresses = [0 if tensor is None else tensor.data_ptr() for tensor in (*inputs, *outputs)]
         self.model.points.run(self._single, count, self.threads, addresses)
         return outputs
+
+    def _points(
+        self, time: Tensor, state: Tensor, costate: Tensor, control: Tensor, parameters: Tensor, data: Tensor | None
+    ) -> PointInputs:
+        count, nd = time.shape[0], self.model.equations.data_dim
+        if count == 0:
+            raise ProblemError("there are no points to evaluate; give at least one row")
+        return PointInputs(
+            self._input(time, (count,), "time"),
+            self._input(state, (count, self._n), "state"),
+            self._input(costate, (count, self._n), "costate"),
+            self._input(control, (count, self._m), "control"),
+            self._input(self.theta(parameters), (count, self._q), "parameters") if self._q else None,
+            self._input(data, (count, nd), "data") if nd else None,
+        )

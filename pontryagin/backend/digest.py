@@ -28,11 +28,11 @@ def digest_of(text: str, compiler: Compiler) -> str:
 @cache
 def _surroundings(compiler: Compiler, include: Path) -> str:
     # Which flag means "this processor" follows from compiler and processor: a cached library opens without that trial.
-    parts = (_package(), compiler, FLAGS, processor(), headers(include))
+    parts = (package(), compiler, FLAGS, processor(), headers(include))
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _package() -> str:
+def package() -> str:
     try:
         return importlib.metadata.version("pontryagin")
     except importlib.metadata.PackageNotFoundError:  # run from its source tree, without being installed

@@ -41,11 +41,11 @@ def operations(model: CompiledModel) -> int:
     return operation_count([*model.equations.dynamics, *model.equations.pullback])
 
 
-def text_of(model: CompiledModel, title: str, tableau: Tableau, request: SweepRequest) -> str:
-    """The C++ text of a library."""
+def formulas_of(model: CompiledModel, title: str, request: SweepRequest) -> str:
+    """The C++ text of the Model of a library."""
     e = model.equations
     constraints = e.equality_count + e.inequality_count
-    formulas = model_text(
+    return model_text(
         title=title,
         sizes={"n": e.state_dim, "m": e.control_dim, "q": e.parameter_dim, "nd": e.data_dim,
                "equalities": e.equality_count, "r": constraints},
@@ -55,8 +55,13 @@ def text_of(model: CompiledModel, title: str, tableau: Tableau, request: SweepRe
         terminal_pullback=e.terminal_pullback,
         extended=request.extended,
     )  # fmt: skip
+
+
+def text_of(model: CompiledModel, title: str, tableau: Tableau, request: SweepRequest) -> str:
+    """The C++ text of a library."""
     count = operations(model)
     registers = 2 if count <= LARGEST_PAIRED else 1
+    formulas = formulas_of(model, title, request)
     return library_text(formulas, request, tableau, unrolled=count <= LARGEST_INLINE, registers=registers)
 
 
@@ -104,16 +109,6 @@ class NativeSweep(CompiledSweep):
     def key(self, backward: bool = True, extended: bool = False) -> str:
         """What the text is found by in the cache."""
         return key_of(self.model, self.title, self._tableau, self._request(backward, extended))
-
-    def _request(self, backward: bool, extended: bool) -> SweepRequest:
-        return SweepRequest(
-            single=self._single,
-            linear_control=self._linear_control,
-            linear_data=self._linear_data,
-            uniform=self._uniform,
-            backward=backward,
-            extended=extended,
-        )
 
     def _sweeper(self, backward: bool, keep_state: bool, extended: bool) -> SweepRunner:
         native = self._native(backward, extended)

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from pontryagin.backend.compiled import CompiledSweep
+from pontryagin.backend.cuda_sweep import CudaSweep
 from pontryagin.backend.native import AutoSweep, NativeSweep
 from pontryagin.backend.torch_sweep import TorchSweep
-from pontryagin.errors import BackendError, CaptureError, NotYetSupported, ProblemError, unknown_name
+from pontryagin.errors import BackendError, CaptureError, ProblemError, unknown_name
 from pontryagin.problem import Problem
 from pontryagin.sweep import ControlKind
 from pontryagin.tableau import Tableau, tableau_named
@@ -34,12 +35,12 @@ def make_backend(
 ) -> TorchSweep | CompiledSweep:
     """A sweep backend for the problem on this grid; its `reason` is a sentence that says why it was chosen.
 
-    "auto" is a compiled tier for tensors on the CPU when the functions can be captured as formulas (the interpreter at
-    once, generated C++ where it is in the cache or pays), and torch otherwise. `threads` is None for torch's own
-    number. The same request returns the same object.
+    "auto" is a compiled tier when the functions can be captured as formulas: for tensors on the CPU the interpreter at
+    once, generated C++ where it is in the cache or pays; for CUDA tensors kernels, where they can be compiled. It is
+    torch otherwise. `threads` is None for torch's own number. The same request returns the same object.
 
-    Raises ProblemError for an unknown name or type, CaptureError when "interpreter" or "native" was asked for and the
-    functions cannot be captured, BackendError when the backend cannot run here, and NotYetSupported.
+    Raises ProblemError for an unknown name or type, CaptureError when a compiled tier was asked for and the functions
+    cannot be captured, BackendError when the backend cannot run here.
     """
     if not isinstance(backend, str) or backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
@@ -82,11 +83,15 @@ def _make(
         sweep.reason = reason
         return sweep
 
+    def on_gpu(reason: str) -> CudaSweep:
+        scheme: Any = tableau
+        sweep = CudaSweep(problem, grid, control_kind=control_kind, scheme=scheme, dtype=dtype, device=device)
+        sweep.reason = reason
+        return sweep
+
     match backend:
         case "cuda":
-            raise NotYetSupported(
-                'backend "cuda" (fused kernels) is not part of this version; use "torch", which takes CUDA tensors'
-            )
+            return on_gpu("Kernels on a GPU were asked for.")
         case "torch":
             return on_torch("torch was asked for.")
         case "interpreter" | "native":
@@ -97,8 +102,15 @@ def _make(
             if backend == "native":
                 return on_cpu(NativeSweep, "Compiled C++ was asked for.")
             return on_cpu(CompiledSweep, "The interpreter was asked for.")
+    if device.type == "cuda":
+        try:
+            return on_gpu("The functions are captured as formulas and the tensors are on a GPU.")
+        except CaptureError as refusal:
+            return on_torch(f"The functions cannot be captured as formulas: {refusal}")
+        except BackendError as refusal:
+            return on_torch(f"Kernels cannot be made for {device}: {refusal}")
     if device.type != "cpu":
-        return on_torch(f"The tensors are on {device}, where only torch runs so far.")
+        return on_torch(f"The tensors are on {device}, where only torch runs.")
     try:
         return on_cpu(AutoSweep, "The functions are captured as formulas and the tensors are on the CPU.")
     except CaptureError as refusal:

@@ -71,7 +71,7 @@ def doctor(capsys):
 
 def test_doctor_has_a_line_for_everything(capsys):
     found = doctor(capsys)
-    assert {"python", "torch", "threads", "interpreter", "compiler", "native", "cache", "CUDA"} <= found.keys()
+    assert {"python", "torch", "threads", "interpreter", "compiler", "native", "cache", "CUDA", "NVRTC"} <= found.keys()
     assert all(found.values())
 
 

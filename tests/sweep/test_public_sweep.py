@@ -301,12 +301,6 @@ def test_functions_that_branch_on_values_run_on_torch_sample_by_sample() -> None
         sweep(problem, u, control="constant", backend="interpreter")
 
 
-def test_backends_to_come_say_so() -> None:
-    problem = SMALL["integrator"]()
-    with pytest.raises(NotYetSupported, match='backend "cuda"'):
-        sweep(problem, controls(problem), control="constant", backend="cuda")
-
-
 @pytest.mark.parametrize("backend", ["interpreter", "native"])
 def test_compiled_backends_refuse_tensors_on_another_device(backend: str) -> None:
     problem = SMALL["integrator"]()

@@ -11,7 +11,7 @@
 #define PMP_CUDA 1
 #define PMP_HD __host__ __device__
 #define PMP_INLINE __host__ __device__ __forceinline__
-#define PMP_NOINLINE __noinline__
+#define PMP_NOINLINE __host__ __device__ __noinline__
 #define PMP_INLINE_LAMBDA
 #else
 #define PMP_CUDA 0

@@ -18,15 +18,16 @@ template <class Executor>
 PMP_HD void sweep(Executor& executor, int steps, int segment, bool backward) {
   const int last = (steps - 1) / segment * segment;
   executor.start();
-  for (int first = 0; first < last; first += segment) executor.forward(first, first + segment, false);
-  executor.forward(last, steps, backward);
+  for (int first = 0; first <= last; first += segment)
+    executor.forward(first, first < last ? first + segment : steps, backward && first == last);
   executor.finish();
   if (!backward) return;
-  executor.backward(last, steps);
-  for (int first = last - segment; first >= 0; first -= segment) {
-    executor.resume(first);
-    executor.forward(first, first + segment, true);
-    executor.backward(first, first + segment);
+  for (int first = last; first >= 0; first -= segment) {
+    if (first < last) {
+      executor.resume(first);
+      executor.forward(first, first + segment, true);
+    }
+    executor.backward(first, first < last ? first + segment : steps);
   }
 }
 
