@@ -34,14 +34,6 @@ PMP_INLINE P clamp(P x, P limit) {
 // a / b within two units in the last place, for b from 1 to 2^100.
 template <class P>
 PMP_INLINE P quotient(P a, P b) {
-#if PMP_FLOAT_REGISTERS
-  if constexpr (P::lanes == 16 && sizeof(typename P::Scalar) == 4) {
-    P inverse;
-    PMP_UNROLL
-    for (int i = 0; i < P::count; ++i) inverse.v[i] = _mm512_maskz_rcp14_ps(0xffff, b.v[i]);
-    return a * (inverse * fnma(b, inverse, P(2)));
-  }
-#endif
   return a / b;
 }
 
