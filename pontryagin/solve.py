@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,20 +18,26 @@ from pontryagin.control import Control
 from pontryagin.errors import NotYetSupported, ProblemError, unknown_name
 from pontryagin.guess import read_guess
 from pontryagin.instances import Instances, read_instances
+from pontryagin.newton import NewtonAnswer
 from pontryagin.optim import METHODS, Callback
 from pontryagin.problem import Problem
 from pontryagin.progress import Progress
-from pontryagin.refine import Found, Options, Search, first_grid
+from pontryagin.refine import Found, Options, Search, first_grid, posed
 from pontryagin.solution import Solution
 from pontryagin.tableau import tableau_named
 from pontryagin.time_grid import CONTROL_KINDS
 
+#: Which part of a solve by Newton's method the backend has.
+_NEWTON = "Newton's method itself runs on formulas evaluated by numpy; the backend checks the grid."
+
 #: What "auto" stands for.
 DEFAULT_METHOD = "lbfgs"
 
+#: All methods.
+KNOWN = (*METHODS, "newton")
+
 #: Methods that are planned, and what each will be.
 PLANNED = {
-    "newton": "the second-order sweep",
     "emsa": "pointwise minimisation of the augmented Hamiltonian",
     "indirect": "multiple shooting of the boundary value problem in state and costate",
 }
@@ -78,10 +85,11 @@ def solve(
     where the backend asked for cannot take the problem.
     """
     began = time.perf_counter()
-    _check_problem(problem)
+    method = _method(method)
+    _check_problem(problem, method)
     progress = Progress() if verbose else None
     options = Options(
-        method=_method(method),
+        method=method,
         kind=_one_of("control", control, CONTROL_KINDS),
         scheme=tableau_named(scheme).name,
         backend=_one_of("backend", backend, BACKENDS),
@@ -91,6 +99,7 @@ def solve(
         threads=_whole("threads", threads, optional=True),
         callback=_callback(callback),
         progress=progress,
+        warm=guess if isinstance(guess, Answer) else None,
     )
     steps, starts = _whole("steps", steps, optional=True), _whole("starts", starts)
     instances = read_instances(problem, initial_state, parameters, data)
@@ -103,24 +112,47 @@ def solve(
     return _solution(instances, options, search, found, began)
 
 
-def _solution(instances: Instances, options: Options, search: Search, found: Found, began: float) -> Solution:
-    """One last sweep with the multipliers found: states, costates, gradient, and H at the nodes."""
-    problem, result, grid = instances.problem, found.result, found.grid
-    backend, sweep_began = search.backend(grid), time.perf_counter()
-    control = Control(result.control, options.kind, grid)
-    arguments = instances.arguments(control, result.final_time, result.multipliers)
-    swept = backend.evaluate(arguments, {"objective", "state", "costate", "control_derivative"})
+@dataclass(frozen=True)
+class _Path:
+    """What a solution shows beside the control."""
+
+    objective: Tensor  # (B,) minimised
+    state: Tensor
+    costate: Tensor
+    control_derivative: Tensor  # (B, K, m) of the Lagrangian, the plain one
+
+
+def _path(search: Search, found: Found) -> _Path:
+    """One last sweep with the multipliers found, or what Newton's method knows without one."""
+    result = found.result
+    if isinstance(result, NewtonAnswer):
+        return _Path(result.objective, result.state, result.costate, result.control_derivative)
+    control = Control(result.control, search.options.kind, found.grid)
+    arguments = search.instances.arguments(control, result.final_time, result.multipliers)
+    outputs = {"objective", "state", "costate", "control_derivative"}
+    swept = search.backend(found.grid).evaluate(arguments, outputs)
     assert swept.objective is not None and swept.state is not None and swept.costate is not None
     assert swept.control_derivative is not None
+    return _Path(swept.objective, swept.state, swept.costate, swept.control_derivative)
+
+
+def _solution(instances: Instances, options: Options, search: Search, found: Found, began: float) -> Solution:
+    """States, costates, gradient, and H at the nodes."""
+    problem, result, grid = instances.problem, found.result, found.grid
+    instances = posed(instances, result)
+    backend, sweep_began = search.backend(grid), time.perf_counter()
+    control = Control(result.control, options.kind, grid)
+    path = _path(search, found)
+    data = instances.arguments(control, result.final_time).data
     times = grid.times(problem.t0, result.final_time)
-    mass = grid.basis_mass(options.kind).to(swept.state)[:, None] * (result.final_time - problem.t0)[:, None, None]
+    mass = grid.basis_mass(options.kind).to(path.state)[:, None] * (result.final_time - problem.t0)[:, None, None]
     hamiltonian, _, _ = backend.hamiltonian(
-        times.to(swept.state).flatten(),
-        swept.state.flatten(0, 1),
-        swept.costate.flatten(0, 1),
+        times.to(path.state).flatten(),
+        path.state.flatten(0, 1),
+        path.costate.flatten(0, 1),
         _at_nodes(control.values, grid.steps).flatten(0, 1),
         instances.parameters.repeat_interleave(grid.steps + 1, 0),
-        None if arguments.data is None else _node_data(arguments.data, grid.steps, instances.batch),
+        None if data is None else _node_data(data, grid.steps, instances.batch),
     )
     now = time.perf_counter()
     solution = Solution(
@@ -129,12 +161,12 @@ def _solution(instances: Instances, options: Options, search: Search, found: Fou
         maximize=problem.maximize,
         control_set=problem.control_set,
         time=times,
-        state=swept.state,
-        costate=swept.costate,
+        state=path.state,
+        costate=path.costate,
         control=control,
-        objective=-swept.objective if problem.maximize else swept.objective,
+        objective=-path.objective if problem.maximize else path.objective,
         hamiltonian=hamiltonian.reshape(instances.batch, -1),
-        control_gradient=swept.control_derivative / mass,
+        control_gradient=path.control_derivative / mass,
         multipliers=result.multipliers,
         penalties=result.penalties,
         parameters=instances.parameters,
@@ -146,7 +178,7 @@ def _solution(instances: Instances, options: Options, search: Search, found: Fou
         method=options.method,
         scheme=options.scheme,
         backend=backend.name,
-        backend_reason=getattr(backend, "reason", ""),
+        backend_reason=_NEWTON if options.method == "newton" else getattr(backend, "reason", ""),
         accuracy=options.accuracy,
         timings={**search.seconds, "last sweep": now - sweep_began, "total": now - began},
         history=list(found.history),
@@ -168,18 +200,19 @@ def _node_data(data: Tensor, steps: int, batch: int) -> Tensor:
 # -- checks of the keywords ------------------------------------------------------------------------------------------
 
 
-def _check_problem(problem: Any) -> None:
+def _check_problem(problem: Any, method: str) -> None:
     if not isinstance(problem, Problem):
         raise ProblemError(f"the problem is a {type(problem).__name__}; give a pontryagin.Problem")
-    problem.require_solvable_by_first_order()
+    if method != "newton":
+        problem.require_solvable_by_first_order()
 
 
 def _method(name: Any) -> str:
     if name in PLANNED:
         raise NotYetSupported(
-            f'method "{name}" ({PLANNED[name]}) is not part of this version; use {" or ".join(METHODS)}, or "auto"'
+            f'method "{name}" ({PLANNED[name]}) is not part of this version; use {" or ".join(KNOWN)}, or "auto"'
         )
-    return DEFAULT_METHOD if name == "auto" else _one_of("method", name, ("auto", *METHODS))
+    return DEFAULT_METHOD if name == "auto" else _one_of("method", name, ("auto", *KNOWN))
 
 
 def _one_of(what: str, given: Any, known: Any) -> Any:

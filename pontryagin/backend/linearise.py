@@ -127,6 +127,50 @@ class ReferenceShooting:
             end_slopes[:, 1 : 1 + r, :ns],
         )
 
+    # -- between the people's variables and these ----------------------------------------------------------------------
+
+    def pack(self, state: Array, control: Array, parameters: Array, final_time: Array) -> Primal:
+        """From x (B, N+1, n), u (B, K, m), theta (B, q) and t1 (B,). Integrals begin at zero, wherever they end."""
+        batch, nodes, n = state.shape
+        parts = [state, np.zeros((batch, nodes, self.equations.state_dim - n))]
+        if self.linear:
+            parts.append(control)
+        rest = [parameters[:, list(self.equations.optimised)]]
+        if self.equations.free_time:
+            rest.append(final_time[:, None])
+        parts.append(np.repeat(np.concatenate(rest, 1)[:, None], nodes, 1))
+        return Primal(np.concatenate(parts, 2), control[:, 1:].copy() if self.linear else control.copy())
+
+    def controls(self, point: Primal) -> Array:
+        """u (B, K, m), nodes of a linear control or values of a constant one."""
+        n, m = self.equations.state_dim, self.equations.control_dim
+        return point.state[..., n : n + m] if self.linear else point.control
+
+    def parameters(self, point: Primal) -> Array:
+        """theta (B, q), without what functions close over."""
+        first = point.state.shape[2] - len(self.equations.optimised) - self.equations.free_time
+        theta = self.theta[:, : self.equations.implicit.declared].copy()
+        for k, place in enumerate(self.equations.optimised):
+            theta[:, place] = point.state[:, 0, first + k]
+        return theta
+
+    def final_time(self, point: Primal) -> Array | None:
+        """t1 (B,) where it is free."""
+        return point.state[:, 0, -1] if self.equations.free_time else None
+
+    def control_derivative(self, point: Primal, dual: Dual) -> Array:
+        """(B, K, m) of J + nu.psi + sum w mu.c in the control values, the dynamics followed."""
+        n, m = self.equations.state_dim, self.equations.control_dim
+        found = self.linearise(point, dual, np.ones(len(point.state)), exact=False)
+        slope = found.gradient
+        slope[:, :-1] += (dual.costate[:, 1:, None, :n] @ found.jacobian[..., :n, :])[:, :, 0]
+        slope += ((self.statement.weights[:, None] * dual.path)[..., None, :] @ found.path_jacobian)[..., 0, :]
+        if not self.linear:
+            return slope[:, :-1, -m:]
+        derivative = slope[..., n : n + m].copy()
+        derivative[:, 1:] += slope[:, :-1, -m:]
+        return derivative
+
     # -- the step ----------------------------------------------------------------------------------------------------
 
     def _stages(self, point: Primal, slopes: bool) -> list[Stage]:

@@ -29,11 +29,12 @@ from pontryagin.optim.newton import barrier, riccati
 from pontryagin.optim.newton.barrier import Slacks
 from pontryagin.optim.newton.iterate import Direction, Iterate, Memory, Residuals, part_of, put, residuals, violation
 from pontryagin.optim.newton.line_search import Found, LineSearch, merit_of
-from pontryagin.optim.newton.result import NewtonCallback, NewtonInfo, NewtonResult, NewtonSettings, Warm
+from pontryagin.optim.newton.result import NewtonInfo, NewtonResult, NewtonSettings, Warm
 from pontryagin.optim.newton.riccati import Factors
-from pontryagin.optim.newton.scaling import scales_of
+from pontryagin.optim.newton.scaling import Scales, scales_of
 from pontryagin.optim.newton.search import Filter, Merit
 from pontryagin.optim.newton.worst import worst_constraint
+from pontryagin.optim.result import Callback
 from pontryagin.shooting import Array, Dual, Mask, Primal, Rows, Shooting
 from pontryagin.status import Status
 
@@ -65,7 +66,7 @@ class Measure:
 
 
 def solve_newton(
-    shooting: Shooting, start: Primal | Warm, settings: NewtonSettings, callback: NewtonCallback | None = None
+    shooting: Shooting, start: Primal | Warm, settings: NewtonSettings, callback: Callback | None = None
 ) -> NewtonResult:
     """Minimise J of every problem of the batch from a guess of states and controls, or from a known point.
 
@@ -102,14 +103,14 @@ class _Solve:
         guess = start.primal if isinstance(start, Warm) else start
         guess = barrier.inside(self.statement, guess, push=1e-9 if isinstance(start, Warm) else barrier.PUSH)
         self.scales = self.all_scales = scales_of(shooting, guess)
-        self.x = _first(shooting, start, guess, self.scales.weight, self.scales.path, settings)
+        self.x = _first(shooting, start, guess, self.scales, settings)
         batch, self.ns = len(self.x.mu), self.x.costate.shape[2]
         first = merit_of(shooting, self.scales, self.x, shooting.values(self.x.primal))
         self.filters = Filter.fresh(first.theta)
         self.memory = Memory.blank(batch)
         self.rows = np.arange(batch)  # numbers of the problems that still run
         self.alpha, self.delta = np.zeros(batch), np.zeros(batch)
-        self.iteration = 0
+        self.iteration = self.sweeps = 0
         self.history: list[NewtonInfo] = []
         # What is handed back, written when a problem leaves.
         self.last = part_of(self.x, self.rows)
@@ -214,9 +215,10 @@ class _Solve:
         )
         self.alpha = ended.alpha
         self.iteration += 1
+        self.sweeps += len(self.rows)
         self._remember(at, ended)
 
-    def report(self, callback: NewtonCallback | None) -> bool:
+    def report(self, callback: Callback | None) -> bool:
         """A row of the history, told to the callback as well; whether that wants to stop."""
         measure = self.measure
         info = NewtonInfo(
@@ -229,6 +231,8 @@ class _Solve:
             barrier=float(self.x.mu.max()),
             step=float(self.alpha.min()),
             regularisation=float(self.delta.max()),
+            penalty=0.0,
+            sweeps=self.sweeps,
             seconds=time.perf_counter() - self.clock,
         )
         self.history.append(info)
@@ -298,6 +302,7 @@ class _Solve:
         slope[:, :-1] += (x.costate[:, 1:, None, :] @ found.jacobian)[:, :, 0]
         slope[:, -1, :ns] += (x.end[:, None, :] @ found.end_jacobian)[:, 0]
         slope[:, 1:, :ns] -= x.costate[:, 1:]
+        x.costate[:, 0] = np.where(self.statement.free, 0.0, slope[:, 0, :ns])  # of the initial state: nothing else
         slope[:, 0, :ns] *= self.statement.free
         unit = np.maximum(1.0, np.abs(x.costate * scales.z[:, None, :ns]).mean((1, 2)) / LARGE_MULTIPLIER)
         dual = np.abs(slope * scales.z[:, None] / self.statement.weights[:, None]).max((1, 2)) / unit
@@ -349,23 +354,24 @@ class _Solve:
 
 
 def _first(
-    shooting: Shooting, start: Primal | Warm, guess: Primal, weight: Array, unit: Array, settings: NewtonSettings
+    shooting: Shooting, start: Primal | Warm, guess: Primal, scales: Scales, settings: NewtonSettings
 ) -> Iterate:
     """The first iterate: no costates and mu / sigma where nothing is known, else what is known."""
-    statement, batch = shooting.statement, len(weight)
+    statement, weight, batch = shooting.statement, scales.weight, len(scales.weight)
+    there = barrier.existing(statement)
     mu = np.full(batch, settings.barrier)
     if isinstance(start, Warm):
         mu = np.where(start.known, settings.warm_barrier, mu)
     mu = np.maximum(mu, settings.tolerance / 10)
-    slacks = barrier.first_slacks(statement, guess, shooting.values(guess), mu, unit)
+    slacks = barrier.first_slacks(statement, guess, shooting.values(guess), mu, scales.path)
     costate, end = np.zeros_like(guess.state), np.zeros((batch, len(statement.end_names)))
     if isinstance(start, Warm):
         known, nz = start.known[:, None, None], guess.state.shape[2] + guess.control.shape[2]
         costate = np.where(known, weight[:, None, None] * start.costate, 0.0)
         end = np.where(start.known[:, None], weight[:, None] * start.end, 0.0)
         rows = np.arange(slacks.sigma.shape[2]) >= 2 * nz
-        sigma = np.where(known & rows, start.sigma, slacks.sigma)
-        multiplier = np.where(known, weight[:, None, None] * start.multiplier, slacks.multiplier)
+        sigma = np.where(known & rows & there, start.sigma, slacks.sigma)
+        multiplier = np.where(known & there, weight[:, None, None] * start.multiplier, slacks.multiplier)
         slacks = barrier.recentred(Slacks(sigma, multiplier), mu)
     return Iterate(guess, costate, end, slacks, mu)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pontryagin.optim.result import IterationInfo
 from pontryagin.shooting import Array, Primal
 from pontryagin.status import Status
 
@@ -33,22 +33,15 @@ class NewtonSettings:
 
 
 @dataclass(frozen=True)
-class NewtonInfo:
-    """One row of the iteration table; in a batch, means and worst values of the problems still running."""
+class NewtonInfo(IterationInfo):
+    """One row of the iteration table; in a batch, means and worst values of the problems still running.
 
-    iteration: int
-    running: int
-    objective: float  # J, mean
-    residual: float  # scaled dual infeasibility, largest
-    violation: float  # scaled primal infeasibility, largest
+    `residual` is the scaled dual infeasibility, `violation` the primal one, `step` the last accepted length.
+    """
+
     complementarity: float  # largest
     barrier: float  # mu, largest
-    step: float  # last accepted length, smallest
     regularisation: float  # delta, largest
-    seconds: float
-
-
-NewtonCallback = Callable[[NewtonInfo], "bool | None"]
 
 
 @dataclass(frozen=True)
