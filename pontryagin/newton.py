@@ -1,7 +1,9 @@
 """From problems and guesses to Newton's method, and back to a control with what belongs to it.
 
-The guess of the path is the line between the known end states, the initial state where the end is free; the guess of
-the control is that of every method. From grid to grid the last point is prolonged with all its multipliers.
+The guess of the control is that of every method. The path is what that control leads to, or the line between the
+known end states (the initial state where the end is free): whichever violates the constraints less; where somebody
+guessed the control, that is meant, and the line is taken only if it is better by far. From grid to grid the last point
+is prolonged with all its multipliers.
 """
 
 from __future__ import annotations
@@ -21,10 +23,14 @@ from pontryagin.control_set import ControlSet
 from pontryagin.guess import Start
 from pontryagin.instances import Instances
 from pontryagin.optim import Callback, MethodResult
-from pontryagin.optim.newton import NewtonResult, NewtonSettings, Warm, solve_newton
+from pontryagin.optim.newton import NewtonResult, NewtonSettings, Warm, better_start, solve_newton
 from pontryagin.shooting import Array, Dual, Primal
 from pontryagin.tableau import tableau_named
 from pontryagin.time_grid import TimeGrid
+
+
+#: How much more a path may violate the constraints that follows from a control that somebody guessed.
+MEANT = 30.0
 
 
 @dataclass(frozen=True)
@@ -58,10 +64,13 @@ def solve_by_newton(
     *,
     scheme: str,
     guess: Answer | None,
+    meant: bool,
     settings: NewtonSettings,
     callback: Callback | None,
 ) -> NewtonAnswer:
     """Solve on the grid of the start, from what was found on the grid `before`, or from a guess.
+
+    guess: the solution that the start was taken from, where it was one; meant: whether the control was given at all.
 
     Raises CaptureError when a function of the problem cannot become formulas.
     """
@@ -84,6 +93,8 @@ def solve_by_newton(
         begin = shooting.pack(
             state, _array(start.control.values), _array(instances.parameters), _array(start.final_time)
         )
+        if guess is None:
+            begin = better_start(shooting, begin, MEANT if meant else 1.0)
     found = solve_newton(shooting, begin, settings, callback)
     return _answer(instances, shooting, found, start)
 

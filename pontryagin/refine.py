@@ -74,6 +74,7 @@ class Options:
     callback: Callback | None
     progress: Progress | None
     warm: Answer | None = None  # the guess, where it is a solution
+    guessed: bool = False  # whether there is one
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,7 @@ class Search:
             (known, before.grid) if before is not None and isinstance(known, NewtonAnswer) else None,
             scheme=options.scheme,
             guess=options.warm,
+            meant=options.guessed,
             settings=NewtonSettings(tolerance=options.tolerance, **({} if limit is None else {"max_iterations": limit})),
             callback=self._told(history),
         )

@@ -100,6 +100,7 @@ def solve(
         callback=_callback(callback),
         progress=progress,
         warm=guess if isinstance(guess, Answer) else None,
+        guessed=guess is not None,
     )
     steps, starts = _whole("steps", steps, optional=True), _whole("starts", starts)
     instances = read_instances(problem, initial_state, parameters, data)

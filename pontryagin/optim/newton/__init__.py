@@ -9,10 +9,12 @@ problems; never a model, a graph or a device. From the inside out:
     scaling.py       what is large and what is small
     iterate.py       where problems stand
     newton.py        the loop
+    guess.py         which path to begin with
     worst.py         what a problem fails at, in words
 """
 
+from pontryagin.optim.newton.guess import better_start
 from pontryagin.optim.newton.newton import solve_newton
 from pontryagin.optim.newton.result import NewtonInfo, NewtonResult, NewtonSettings, Warm
 
-__all__ = ["NewtonInfo", "NewtonResult", "NewtonSettings", "Warm", "solve_newton"]
+__all__ = ["NewtonInfo", "NewtonResult", "NewtonSettings", "Warm", "better_start", "solve_newton"]

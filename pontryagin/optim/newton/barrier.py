@@ -134,10 +134,10 @@ def longest_step(value: Array, change: Array, mu: Array) -> Array:
     return np.minimum(1.0, tau * ratio.min(1, initial=np.inf))
 
 
-def recentred(slacks: Slacks, mu: Array) -> Slacks:
-    """Multipliers within a factor CENTRAL of mu / sigma."""
-    middle = mu[:, None, None] / slacks.sigma
-    multiplier = np.clip(slacks.multiplier, middle / CENTRAL, middle * CENTRAL)
+def recentred(slacks: Slacks, mu: Array, within: Array) -> Slacks:
+    """Multipliers within a factor `within` (B,) of mu / sigma."""
+    middle, factor = mu[:, None, None] / slacks.sigma, within[:, None, None]
+    multiplier = np.clip(slacks.multiplier, middle / factor, middle * factor)
     return Slacks(slacks.sigma, np.where(slacks.multiplier == 0, 0.0, multiplier))
 
 

@@ -41,6 +41,12 @@ from pontryagin.status import Status
 #: Multipliers above this enlarge the unit in which dual infeasibility is measured.
 LARGE_MULTIPLIER = 100.0
 
+#: Estimates of multipliers above this, scaled, are not used.
+LARGEST_ESTIMATE = 1e3
+
+#: Complementarity must be so much smaller than the tolerance: near a bound, its root is what the control is off by.
+COMPLEMENTARITY = 1e-2
+
 #: A restoration ends when theta has come down to this part of what it was, and the filter accepts.
 RESTORED = 0.9
 
@@ -62,7 +68,7 @@ class Measure:
     @property
     def error(self) -> Array:
         """(B,) the largest of the three."""
-        return np.maximum(np.maximum(self.dual, self.primal), self.complementarity)
+        return np.maximum(np.maximum(self.dual, self.primal), self.complementarity / COMPLEMENTARITY)
 
 
 def solve_newton(
@@ -76,8 +82,9 @@ def solve_newton(
     with np.errstate(all="ignore"):
         solve = _Solve(shooting, start, settings)
         try:
+            solve.linearise()
+            solve.estimate_multipliers(~solve.known)
             while True:
-                solve.linearise()
                 solve.retire()
                 if solve.finished:
                     break
@@ -88,6 +95,8 @@ def solve_newton(
                 if solve.report(callback):
                     solve.interrupt()
                     break
+                solve.linearise()
+                solve.estimate_multipliers(solve.restored)
         except KeyboardInterrupt:
             solve.interrupt()
         return solve.result()
@@ -105,9 +114,11 @@ class _Solve:
         self.scales = self.all_scales = scales_of(shooting, guess)
         self.x = _first(shooting, start, guess, self.scales, settings)
         batch, self.ns = len(self.x.mu), self.x.costate.shape[2]
+        self.known = start.known if isinstance(start, Warm) else np.zeros(batch, dtype=bool)
         first = merit_of(shooting, self.scales, self.x, shooting.values(self.x.primal))
         self.filters = Filter.fresh(first.theta)
         self.memory = Memory.blank(batch)
+        self.restored = np.zeros(batch, dtype=bool)
         self.rows = np.arange(batch)  # numbers of the problems that still run
         self.alpha, self.delta = np.zeros(batch), np.zeros(batch)
         self.iteration = self.sweeps = 0
@@ -132,6 +143,23 @@ class _Solve:
         self.residuals = residuals(self.shooting, x, self.found.values)
         self.measure = self._measured()
 
+    def estimate_multipliers(self, which: Mask) -> None:
+        """The costates and nu with the smallest derivative of J + p (F - s) + nu psi in the norm of D, to begin with.
+
+        They are the multipliers of the step with H = D and all constraints kept as they are. Large ones say nothing.
+        """
+        rows = np.flatnonzero(which)
+        if not len(rows):
+            return
+        zero = part_of(self.residuals, rows)
+        factors = self._factors(np.zeros_like(self.found.hessian), np.ones(len(which)), rows)
+        step = riccati.solve(factors, self.found.gradient[rows], 0 * zero.defect, 0 * zero.initial, 0 * zero.end)
+        size = np.abs(step.costate * self.scales.z[rows, None, : self.ns]).max((1, 2))
+        good = (factors.definite & (size < LARGEST_ESTIMATE))[:, None]
+        self.x.costate[rows] = np.where(good[..., None], step.costate, 0.0)
+        self.x.end[rows] = np.where(good, step.end, 0.0)
+        self.linearise()
+
     def retire(self) -> None:
         """Write down the problems that are done, and go on with the others alone."""
         settings, measure, memory = self.settings, self.measure, self.memory
@@ -152,9 +180,9 @@ class _Solve:
             self._keep(np.flatnonzero(running))
 
     def lower_barrier(self) -> None:
-        """mu <- max(tolerance / 10, min(factor mu, mu^power)) where the barrier problem is solved; an empty filter."""
+        """mu <- max(smallest, min(factor mu, mu^power)) where the barrier problem is solved; an empty filter."""
         settings, mu = self.settings, self.x.mu
-        smallest, lowered = settings.tolerance / 10, np.zeros(len(mu), dtype=bool)
+        smallest, lowered = settings.smallest_barrier, np.zeros(len(mu), dtype=bool)
         for _ in range(20):
             error = np.maximum(np.maximum(self.measure.dual, self.measure.primal), self._complementarity(mu))
             now = (error <= settings.barrier_solved * mu) & (mu > smallest) & ~self.memory.restoring
@@ -206,11 +234,12 @@ class _Solve:
 
         alpha = np.where(restoring, 0.0, ended.alpha)[:, None]  # the costates of a restoration mean nothing
         multiplier = x.slacks.multiplier + ended.dual_alpha[:, None, None] * direction.dmultiplier
+        within = np.where(restoring, 1.0, barrier.CENTRAL)
         self.x = Iterate(
             primal=ended.point.primal,
             costate=_between(x.costate, direction.costate, alpha[..., None]),
             end=_between(x.end, direction.end, alpha),
-            slacks=barrier.recentred(Slacks(ended.point.slacks.sigma, multiplier), x.mu),
+            slacks=barrier.recentred(Slacks(ended.point.slacks.sigma, multiplier), x.mu, within),
             mu=x.mu,
         )
         self.alpha = ended.alpha
@@ -284,8 +313,9 @@ class _Solve:
             ends = memory.restoring & (now.theta <= RESTORED * memory.entry) & self.filters.accepts(now)
         blocked = failed & ~memory.restoring & feasible  # a model that is too long: regularise
         floor = np.where(blocked, np.maximum(10 * memory.floor, settings.first_regularisation), memory.floor / 10)
+        self.restored = ends
         self.memory = Memory(
-            delta=memory.delta,
+            delta=np.where(ends, 0.0, memory.delta),
             floor=np.where(floor < 0.1 * settings.first_regularisation, 0.0, floor),
             restoring=(memory.restoring | begins) & ~ends,
             entry=np.where(begins, at.theta, memory.entry),
@@ -362,7 +392,7 @@ def _first(
     mu = np.full(batch, settings.barrier)
     if isinstance(start, Warm):
         mu = np.where(start.known, settings.warm_barrier, mu)
-    mu = np.maximum(mu, settings.tolerance / 10)
+    mu = np.maximum(mu, settings.smallest_barrier)
     slacks = barrier.first_slacks(statement, guess, shooting.values(guess), mu, scales.path)
     costate, end = np.zeros_like(guess.state), np.zeros((batch, len(statement.end_names)))
     if isinstance(start, Warm):
@@ -372,7 +402,7 @@ def _first(
         rows = np.arange(slacks.sigma.shape[2]) >= 2 * nz
         sigma = np.where(known & rows & there, start.sigma, slacks.sigma)
         multiplier = np.where(known & there, weight[:, None, None] * start.multiplier, slacks.multiplier)
-        slacks = barrier.recentred(Slacks(sigma, multiplier), mu)
+        slacks = barrier.recentred(Slacks(sigma, multiplier), mu, np.full(batch, barrier.CENTRAL))
     return Iterate(guess, costate, end, slacks, mu)
 
 

@@ -19,9 +19,9 @@ class NewtonSettings:
     tolerance: float = 1e-8  # largest scaled dual and primal infeasibility and complementarity of a solved problem
     max_iterations: int = 500
     exact: bool = True  # False: Gauss-Newton, without the curvature of the constraints
-    barrier: float = 0.1  # first mu
+    barrier: float = 1.0  # first mu
     warm_barrier: float = 1e-6  # first mu from multipliers that are known
-    barrier_factor: float = 0.2  # mu <- max(tolerance / 10, min(factor mu, mu^power))
+    barrier_factor: float = 0.2  # mu <- max(smallest, min(factor mu, mu^power))
     barrier_power: float = 1.5
     barrier_solved: float = 10.0  # a barrier problem is solved when its error is below this times mu
     first_regularisation: float = 1e-4  # delta that is tried first
@@ -30,6 +30,11 @@ class NewtonSettings:
     trials: int = 30  # step lengths of one search
     corrections: int = 2  # second-order corrections of one search
     patience: int = 8  # searches in a row that may fail at points that satisfy the constraints
+
+    @property
+    def smallest_barrier(self) -> float:
+        """The last mu."""
+        return self.tolerance / 1000
 
 
 @dataclass(frozen=True)
