@@ -12,6 +12,9 @@ import numpy as np
 
 from pontryagin.shooting import Array, Dual, Primal, Shooting, Statement
 
+#: States that stay below this along the guess, some by rounding, tell nothing of their size.
+SMALL = 1e-3
+
 #: Range of the weight of J.
 WEIGHTS = (1e-8, 1e4)
 
@@ -35,7 +38,7 @@ def scales_of(shooting: Shooting, start: Primal) -> Scales:
     as_control = control | np.isin(np.array([*statement.state_names, *statement.control_names]), statement.control_names)
     z = np.where(as_control & np.isfinite(half), half, size)
     z = np.where(as_control & ~np.isfinite(half), np.maximum(size, 1.0), z)
-    z = np.where(z > 0, z, np.where(np.isfinite(half) & (half > 0), half, 1.0))
+    z = np.where(z > SMALL, z, np.where(np.isfinite(half) & (half > 0), half, 1.0))
 
     batch = len(size)
     dual = Dual(
