@@ -46,6 +46,7 @@ class Columns:
 class Factors:
     """What depends on the matrices alone."""
 
+    hessian: Array  # (B, N+1, nz, nz) H
     jacobian: Array  # (B, N, ns, nz) J
     end: Array  # (B, r, ns) E
     rho: Array  # (B, r)
@@ -97,7 +98,7 @@ def factorise(hessian: Array, jacobian: Array, end: Array, rho: Array, free: Mas
     r = end.shape[1]
     none = Columns(np.empty(0), np.empty(0), np.empty(0))
     many = np.tile(free, (batch, 1))
-    factors = Factors(jacobian, end, rho, value, gain, inverse, cross, initial, many, none, np.empty(0), definite)
+    factors = Factors(hessian, jacobian, end, rho, value, gain, inverse, cross, initial, many, none, np.empty(0), definite)
     zeros = np.zeros((batch, steps + 1, nz, r))
     zeros[:, -1, :ns] = np.swapaxes(end, -1, -2)
     columns = _solved(factors, zeros, np.zeros((batch, steps, ns, r)), np.zeros((batch, ns, r)))
@@ -108,7 +109,33 @@ def factorise(hessian: Array, jacobian: Array, end: Array, rho: Array, free: Mas
 
 
 def solve(factors: Factors, gradient: Array, defect: Array, initial: Array, miss: Array) -> Step:
-    """The answer for g (B, N+1, nz), d (B, N, ns), b (B, ns) and e (B, r)."""
+    """The answer for g (B, N+1, nz), d (B, N, ns), b (B, ns) and e (B, r), refined once.
+
+    A barrier puts large numbers into H that cancel when a control is eliminated; what that costs in digits comes back
+    when the derivative that is left over is solved for once more.
+    """
+    step = _solve_once(factors, gradient, defect, initial, miss)
+    left, missed = _left_over(factors, step, gradient, miss)
+    more = _solve_once(factors, left, 0.0 * defect, 0.0 * initial, missed)
+    return Step(
+        step.state + more.state, step.control + more.control, step.costate + more.costate, step.end + more.end
+    )
+
+
+def _left_over(factors: Factors, step: Step, gradient: Array, miss: Array) -> tuple[Array, Array]:
+    """H z + g + J' p - p + E' nu (B, N+1, nz), which should be zero but in fixed components at k = 0, and E s_N + e."""
+    ns = step.state.shape[2]
+    none = np.zeros_like(step.control[:, :1])
+    z = np.concatenate((step.state, np.concatenate((step.control, none), 1)), 2)
+    left = (factors.hessian @ z[..., None])[..., 0] + gradient
+    left[:, :-1] += (step.costate[:, 1:, None, :] @ factors.jacobian)[:, :, 0]
+    left[:, 1:, :ns] -= step.costate[:, 1:]
+    left[:, -1, :ns] += (step.end[:, None, :] @ factors.end)[:, 0]
+    left[:, 0, :ns] = np.where(factors.free, left[:, 0, :ns], 0.0)
+    return left, miss + (factors.end @ step.state[:, -1, :, None])[..., 0]
+
+
+def _solve_once(factors: Factors, gradient: Array, defect: Array, initial: Array, miss: Array) -> Step:
     g = gradient.copy()
     ns = defect.shape[2]
     g[:, -1, :ns] += ((factors.rho * miss)[:, None, :] @ factors.end)[:, 0]
