@@ -18,7 +18,6 @@ from torch import Tensor
 
 from pontryagin.answer import Answer
 from pontryagin.backend.linearise import ReferenceShooting, multiple_shooting
-from pontryagin.control import Control
 from pontryagin.control_set import ControlSet
 from pontryagin.guess import Start
 from pontryagin.instances import Instances
@@ -27,7 +26,6 @@ from pontryagin.optim.newton import NewtonResult, NewtonSettings, Warm, better_s
 from pontryagin.shooting import Array, Dual, Primal
 from pontryagin.tableau import tableau_named
 from pontryagin.time_grid import TimeGrid
-
 
 #: How much more a path may violate the constraints that follows from a control that somebody guessed.
 MEANT = 30.0
@@ -49,9 +47,7 @@ class NewtonAnswer(MethodResult):
 
     def pick(self, rows: Tensor) -> NewtonAnswer:
         """Problems `rows` of these."""
-        tensors: dict[str, Any] = {
-            name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)
-        }
+        tensors: dict[str, Any] = {name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)}
         index = rows.tolist()
         status, worst = ([given[i] for i in index] for given in (self.status, self.worst))
         return replace(self, **tensors, status=status, worst=worst, warm=self.warm.rows(np.array(index)))
@@ -114,7 +110,7 @@ def line(instances: Instances, grid: TimeGrid) -> Array:
     first = np.where(np.isnan(first), np.where(np.isnan(last), middle, last), first)
     last = np.where(np.isnan(last), first, last)
     tau = grid.nodes.numpy()[:, None]
-    x = (1 - tau) * first[:, None] + tau * last[:, None]
+    x: Array = (1 - tau) * first[:, None] + tau * last[:, None]
     if problem.state_bounds is not None:
         x = np.clip(x, *(_array(side) for side in problem.state_bounds))
     return x
@@ -173,7 +169,8 @@ def _answer(instances: Instances, shooting: ReferenceShooting, found: NewtonResu
     statement = shooting.statement
     ns, nz = point.state.shape[2], point.state.shape[2] + point.control.shape[2]
     mu = np.where(statement.active, warm.multiplier[..., 2 * nz :], 0.0)
-    derivative = shooting.control_derivative(point, Dual(warm.costate, warm.end, mu))
+    derivative, initial = shooting.derivatives(point, Dual(warm.costate, warm.end, mu))
+    costate = np.concatenate((initial[:, None, :n], warm.costate[:, 1:, :n]), 1)
     t1 = shooting.final_time(point)
     final_time = _array(start.final_time) if t1 is None else t1
     duration = (final_time - problem.t0)[:, None, None]
@@ -204,7 +201,7 @@ def _answer(instances: Instances, shooting: ReferenceShooting, found: NewtonResu
         initial_state=tensor(point.state[:, 0, :n]),
         parameters=tensor(shooting.parameters(point)),
         state=tensor(point.state[..., :n]),
-        costate=tensor(warm.costate[..., :n]),
+        costate=tensor(costate),
         control_derivative=tensor(derivative),
         path_multipliers=tensor(mu[..., :paths] / duration),
         state_multipliers=tensor(bounds[..., :n] / duration),

@@ -217,7 +217,9 @@ class Search:
             scheme=options.scheme,
             guess=options.warm,
             meant=options.guessed,
-            settings=NewtonSettings(tolerance=options.tolerance, **({} if limit is None else {"max_iterations": limit})),
+            settings=NewtonSettings(
+                tolerance=options.tolerance, max_iterations=NewtonSettings.max_iterations if limit is None else limit
+            ),
             callback=self._told(history),
         )
         self.seconds["method"] += time.perf_counter() - began

@@ -41,7 +41,7 @@ class Primal:
     @property
     def z(self) -> Array:
         """(B, N+1, nz), with zeros for the v that the last node does not have."""
-        batch, steps, nv = self.control.shape
+        batch, _, nv = self.control.shape
         return np.concatenate((self.state, np.concatenate((self.control, np.zeros((batch, 1, nv))), 1)), 2)
 
 
@@ -95,8 +95,15 @@ class Statement:
 class Shooting(Protocol):
     """A batch of problems on one grid; all that the Newton method knows of them."""
 
-    statement: Statement
-    initial: Array  # (B, ns) of s_0; what stands in free components means nothing
+    @property
+    def statement(self) -> Statement:
+        """The same for all problems."""
+        ...
+
+    @property
+    def initial(self) -> Array:
+        """(B, ns) of s_0; what stands in free components means nothing."""
+        ...
 
     def values(self, point: Primal) -> Values:
         """NaN stays visible."""

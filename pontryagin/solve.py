@@ -121,20 +121,29 @@ class _Path:
     state: Tensor
     costate: Tensor
     control_derivative: Tensor  # (B, K, m) of the Lagrangian, the plain one
+    path_multipliers: Tensor
+    state_multipliers: Tensor
+    worst: list[str]
 
 
 def _path(search: Search, found: Found) -> _Path:
     """One last sweep with the multipliers found, or what Newton's method knows without one."""
     result = found.result
     if isinstance(result, NewtonAnswer):
-        return _Path(result.objective, result.state, result.costate, result.control_derivative)
+        return _Path(
+            result.objective, result.state, result.costate, result.control_derivative,
+            result.path_multipliers, result.state_multipliers, result.worst,
+        )  # fmt: skip
     control = Control(result.control, search.options.kind, found.grid)
     arguments = search.instances.arguments(control, result.final_time, result.multipliers)
     outputs = {"objective", "state", "costate", "control_derivative"}
     swept = search.backend(found.grid).evaluate(arguments, outputs)
     assert swept.objective is not None and swept.state is not None and swept.costate is not None
     assert swept.control_derivative is not None
-    return _Path(swept.objective, swept.state, swept.costate, swept.control_derivative)
+    none, batch = torch.zeros_like(swept.state), search.instances.batch
+    return _Path(
+        swept.objective, swept.state, swept.costate, swept.control_derivative, none[..., :0], none, [""] * batch
+    )
 
 
 def _solution(instances: Instances, options: Options, search: Search, found: Found, began: float) -> Solution:
@@ -170,6 +179,8 @@ def _solution(instances: Instances, options: Options, search: Search, found: Fou
         control_gradient=path.control_derivative / mass,
         multipliers=result.multipliers,
         penalties=result.penalties,
+        path_multipliers=path.path_multipliers,
+        state_multipliers=path.state_multipliers,
         parameters=instances.parameters,
         data=instances.data,
         status=result.status,
@@ -184,6 +195,7 @@ def _solution(instances: Instances, options: Options, search: Search, found: Fou
         timings={**search.seconds, "last sweep": now - sweep_began, "total": now - began},
         history=list(found.history),
         levels=list(found.levels),
+        worst=path.worst,
     )
     return solution[0] if instances.single else solution
 

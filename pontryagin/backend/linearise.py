@@ -26,7 +26,7 @@ from pontryagin.control import Kind
 from pontryagin.graph import evaluate
 from pontryagin.problem import Problem
 from pontryagin.second_order import Matrix
-from pontryagin.shooting import Array, Dual, Linearisation, Primal, Rows, Statement, Values
+from pontryagin.shooting import Array, Dual, Linearisation, Mask, Primal, Rows, Statement, Values
 from pontryagin.step_equations import Function, StepEquations, derive_step
 from pontryagin.tableau import Tableau
 from pontryagin.time_grid import TimeGrid
@@ -149,7 +149,7 @@ class ReferenceShooting:
     def parameters(self, point: Primal) -> Array:
         """theta (B, q), without what functions close over."""
         first = point.state.shape[2] - len(self.equations.optimised) - self.equations.free_time
-        theta = self.theta[:, : self.equations.implicit.declared].copy()
+        theta: Array = self.theta[:, : self.equations.implicit.declared].copy()
         for k, place in enumerate(self.equations.optimised):
             theta[:, place] = point.state[:, 0, first + k]
         return theta
@@ -158,18 +158,22 @@ class ReferenceShooting:
         """t1 (B,) where it is free."""
         return point.state[:, 0, -1] if self.equations.free_time else None
 
-    def control_derivative(self, point: Primal, dual: Dual) -> Array:
-        """(B, K, m) of J + nu.psi + sum w mu.c in the control values, the dynamics followed."""
+    def derivatives(self, point: Primal, dual: Dual) -> tuple[Array, Array]:
+        """Of J + nu.psi + sum w mu.c with the dynamics followed: in the control values (B, K, m), and p (B, n) at t0,
+        which is the one in x0 without the cost of the initial state."""
         n, m = self.equations.state_dim, self.equations.control_dim
         found = self.linearise(point, dual, np.ones(len(point.state)), exact=False)
         slope = found.gradient
         slope[:, :-1] += (dual.costate[:, 1:, None, :n] @ found.jacobian[..., :n, :])[:, :, 0]
         slope += ((self.statement.weights[:, None] * dual.path)[..., None, :] @ found.path_jacobian)[..., 0, :]
+        first = self._at_start(point)
+        start = _matrix(self.equations.start.jacobian, first, (1, self.equations.size))[:, 0, :n]
+        initial = slope[:, 0, :n] - start
         if not self.linear:
-            return slope[:, :-1, -m:]
+            return slope[:, :-1, -m:], initial
         derivative = slope[..., n : n + m].copy()
         derivative[:, 1:] += slope[:, :-1, -m:]
-        return derivative
+        return derivative, initial
 
     # -- the step ----------------------------------------------------------------------------------------------------
 
@@ -312,7 +316,7 @@ class ReferenceShooting:
         return Values(cost.sum(1) + end[:, 0] + start.sum(1), following, c, end[:, 1 : 1 + r])
 
 
-# -- graphs as arrays ----------------------------------------------------------------------------------------------------
+# -- graphs as arrays -------------------------------------------------------------------------------------------------
 
 
 def _values(function: Function, inputs: Inputs) -> Array:
@@ -343,11 +347,17 @@ def _congruent(matrix: Array, moves: Array) -> Array:
     return np.swapaxes(moves, -1, -2) @ matrix @ moves
 
 
-# -- from a problem ------------------------------------------------------------------------------------------------------
+# -- from a problem ---------------------------------------------------------------------------------------------------
 
 
 def multiple_shooting(
-    problem: Problem, grid: TimeGrid, kind: Kind, tableau: Tableau, initial_state: Array, theta: Array, data: Array | None
+    problem: Problem,
+    grid: TimeGrid,
+    kind: Kind,
+    tableau: Tableau,
+    initial_state: Array,
+    theta: Array,
+    data: Array | None,
 ) -> ReferenceShooting:
     """B problems on one grid: initial states (B, n) with NaN where they are free, theta (B, q), data as sweeps take
     them. Raises CaptureError when a function cannot become a graph."""
@@ -377,7 +387,7 @@ def multiple_shooting(
     )
 
 
-def _statement(problem: Problem, equations: StepEquations, grid: TimeGrid, linear: bool, free: np.ndarray) -> Statement:  # type: ignore[type-arg]
+def _statement(problem: Problem, equations: StepEquations, grid: TimeGrid, linear: bool, free: Mask) -> Statement:
     n, m, steps = problem.state_dim, problem.control_dim, grid.steps
     first, ns = equations.state_dim + (m if linear else 0), len(free)
     low, high = np.full((steps + 1, ns + m), -np.inf), np.full((steps + 1, ns + m), np.inf)

@@ -91,9 +91,7 @@ def residual(statement: Statement, values: Values, slacks: Slacks) -> Array:
     return np.where(statement.active, values.path + slacks.sigma[..., slacks.sigma.shape[2] - rows :], 0.0)
 
 
-def condensed(
-    shooting: Shooting, found: Linearisation, slacks: Slacks, mu: Array, r: Array
-) -> tuple[Array, Array]:
+def condensed(shooting: Shooting, found: Linearisation, slacks: Slacks, mu: Array, r: Array) -> tuple[Array, Array]:
     """What inequalities add to the Hessian (B, N+1, nz, nz) and the gradient (B, N+1, nz)."""
     there, nz = existing(shooting.statement), found.gradient.shape[2]
     w = shooting.statement.weights[:, None]
@@ -131,7 +129,8 @@ def longest_step(value: Array, change: Array, mu: Array) -> Array:
     tau = np.maximum(0.99, 1 - mu)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(change < 0, -value / change, np.inf).reshape(len(mu), -1)
-    return np.minimum(1.0, tau * ratio.min(1, initial=np.inf))
+    longest: Array = np.minimum(1.0, tau * ratio.min(1, initial=np.inf))
+    return longest
 
 
 def recentred(slacks: Slacks, mu: Array, within: Array) -> Slacks:
@@ -145,4 +144,5 @@ def logarithms(statement: Statement, sigma: Array) -> Array:
     """(B,) sum_k w_k log sigma_k; minus infinity outside."""
     with np.errstate(invalid="ignore", divide="ignore"):
         logs = np.where(sigma > 0, np.log(np.where(sigma > 0, sigma, 1.0)), -np.inf)
-    return (statement.weights[:, None] * np.where(existing(statement), logs, 0.0)).sum((1, 2))
+    total: Array = (statement.weights[:, None] * np.where(existing(statement), logs, 0.0)).sum((1, 2))
+    return total

@@ -19,7 +19,7 @@ Part = TypeVar("Part")
 def part_of(whole: Part, rows: Rows) -> Part:
     """The problems `rows` of an array, or of a record of arrays or records."""
     if isinstance(whole, np.ndarray):
-        return whole[rows]
+        return whole[rows]  # type: ignore[return-value]
     found: dict[str, Any] = {field.name: part_of(getattr(whole, field.name), rows) for field in fields(whole)}  # type: ignore[arg-type]
     return type(whole)(**found)
 

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from pontryagin.optim.newton import barrier, search
-from pontryagin.optim.newton.iterate import Direction, Iterate, Residuals, moved, part_of, put, residuals, total_violation
+from pontryagin.optim.newton.iterate import (
+    Direction,
+    Iterate,
+    Residuals,
+    moved,
+    part_of,
+    put,
+    residuals,
+    total_violation,
+)
 from pontryagin.optim.newton.result import NewtonSettings
 from pontryagin.optim.newton.scaling import Scales
 from pontryagin.optim.newton.search import Filter, Merit

@@ -1,4 +1,4 @@
-"""The linear-quadratic problem of a Newton step, by a Riccati recursion with free initial components and end equalities.
+"""The linear-quadratic problem of a Newton step: a Riccati recursion, free initial components, end equalities.
 
     minimise   sum_k 1/2 z_k' H_k z_k + g_k z_k,    z_k = (s_k, v_k),    and no v at k = N
     subject to s_{k+1} = J_k z_k + d_k,    s_0 = b in the fixed components,    E s_N + e = 0
@@ -98,7 +98,9 @@ def factorise(hessian: Array, jacobian: Array, end: Array, rho: Array, free: Mas
     r = end.shape[1]
     none = Columns(np.empty(0), np.empty(0), np.empty(0))
     many = np.tile(free, (batch, 1))
-    factors = Factors(hessian, jacobian, end, rho, value, gain, inverse, cross, initial, many, none, np.empty(0), definite)
+    factors = Factors(
+        hessian, jacobian, end, rho, value, gain, inverse, cross, initial, many, none, np.empty(0), definite
+    )
     zeros = np.zeros((batch, steps + 1, nz, r))
     zeros[:, -1, :ns] = np.swapaxes(end, -1, -2)
     columns = _solved(factors, zeros, np.zeros((batch, steps, ns, r)), np.zeros((batch, ns, r)))
@@ -117,9 +119,7 @@ def solve(factors: Factors, gradient: Array, defect: Array, initial: Array, miss
     step = _solve_once(factors, gradient, defect, initial, miss)
     left, missed = _left_over(factors, step, gradient, miss)
     more = _solve_once(factors, left, 0.0 * defect, 0.0 * initial, missed)
-    return Step(
-        step.state + more.state, step.control + more.control, step.costate + more.costate, step.end + more.end
-    )
+    return Step(step.state + more.state, step.control + more.control, step.costate + more.costate, step.end + more.end)
 
 
 def _left_over(factors: Factors, step: Step, gradient: Array, miss: Array) -> tuple[Array, Array]:
@@ -210,7 +210,7 @@ def _pseudo_inverse(matrix: Array) -> Array:
 def _scaled_eigen(matrix: Array) -> tuple[Array, Array, Array, Mask]:
     """Eigenvectors, eigenvalues, D^{-1/2} and whether D is positive. What is not finite has no inertia."""
     diagonal = np.diagonal(matrix, axis1=-2, axis2=-1)
-    finite = np.isfinite(matrix).all((-2, -1))
+    finite: Mask = np.asarray(np.isfinite(matrix).all((-2, -1)))
     good = finite & (diagonal > 0).all(-1)
     scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     scaled = np.where(finite[:, None, None], scale[:, :, None] * matrix * scale[:, None, :], np.eye(matrix.shape[-1]))

@@ -35,7 +35,9 @@ def scales_of(shooting: Shooting, start: Primal) -> Scales:
     size = np.abs(start.z).max(1)  # (B, nz)
     half = _half_width(statement)
     control = np.arange(size.shape[1]) >= ns
-    as_control = control | np.isin(np.array([*statement.state_names, *statement.control_names]), statement.control_names)
+    as_control = control | np.isin(
+        np.array([*statement.state_names, *statement.control_names]), statement.control_names
+    )
     z = np.where(as_control & np.isfinite(half), half, size)
     z = np.where(as_control & ~np.isfinite(half), np.maximum(size, 1.0), z)
     z = np.where(z > SMALL, z, np.where(np.isfinite(half) & (half > 0), half, 1.0))
@@ -64,7 +66,9 @@ def scales_of(shooting: Shooting, start: Primal) -> Scales:
 def _half_width(statement: Statement) -> Array:
     """(nz) of the widest bounds that hold at any node; infinite where there are none."""
     width = statement.high - statement.low
-    return np.where(np.isfinite(width), width, -np.inf).max(0) / 2.0 + np.where(np.isfinite(width).any(0), 0.0, np.inf)
+    there = np.isfinite(width)
+    widest: Array = np.where(there, width, 0.0).max(0)
+    return np.where(there.any(0), widest / 2.0, np.inf)
 
 
 def _unit(size: Array) -> Array:

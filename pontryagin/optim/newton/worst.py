@@ -31,7 +31,9 @@ def worst_constraint(statement: Statement, scales: Scales, residuals: Residuals)
                 continue
             k, i = (int(index) for index in np.unravel_index(int(np.nanargmax(size)), size.shape))
             best = float(size[k, i])
-            place = {"": " at the end", "the initial value of": ""}.get(what, f" at {statement.nodes[k]:.3g} of the horizon")
+            place = {"": " at the end", "the initial value of": ""}.get(
+                what, f" at {statement.nodes[k]:.3g} of the horizon"
+            )
             words = name[i] if what in ("", "c") else f"{what} {name[i]}"
             clause = f"{words}{place}, by {abs(float(value[k, i])):.2g}"
         found.append(clause)
