@@ -92,11 +92,11 @@ def solve_newton(
                 factors = solve.factorise()
                 direction = solve.solve(factors)
                 solve.search(factors, direction)
+                solve.linearise()
+                solve.estimate_multipliers(solve.restored)
                 if solve.report(callback):
                     solve.interrupt()
                     break
-                solve.linearise()
-                solve.estimate_multipliers(solve.restored)
         except KeyboardInterrupt:
             solve.interrupt()
         return solve.result()
