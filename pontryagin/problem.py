@@ -168,8 +168,8 @@ class Problem:
         present = [wish for wish, is_present in wishes.items() if is_present]
         if present:
             raise NotYetSupported(
-                f"{self.name} has {', '.join(present)}, which solve cannot treat yet; sweeps of this problem work. "
-                "A penalty in running_cost or a fixed value is the way round"
+                f"{self.name} has {', '.join(present)}, which the first-order methods cannot treat; "
+                'use method="newton". Sweeps of this problem work in any case'
             )
 
     # -- construction, in the order of __init__ --------------------------------------------------------------------

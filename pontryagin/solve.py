@@ -66,7 +66,8 @@ def solve(
 ) -> Solution:
     """Minimise (or maximise) the objective of a problem over its controls, and its final time where that is free.
 
-    method: "lbfgs" (projected L-BFGS; "auto" means this) or "gradient" (projected gradient).
+    method: "lbfgs" (projected L-BFGS; "auto" means this), "gradient" (projected gradient), or "newton" (interior point
+        on multiple shooting, with exact second derivatives: for constraints of every kind, and high accuracy).
     steps: of an even time grid; None refines one, from 50 to at most 1600 steps, until `accuracy` holds.
     control: "linear" between the nodes, or "constant" on each step. scheme: the Runge-Kutta method, a name.
     backend: "auto", "torch", "interpreter" or "native"; the solution says which was taken and why.
@@ -81,8 +82,8 @@ def solve(
 
     Ctrl-C hands back the best answer so far, with Status.INTERRUPTED. Whether a solve worked is told by the status of
     the solution, never by an exception. ProblemError for what is given wrongly; NotYetSupported for a problem with
-    path, state or integral constraints, free initial components or optimised parameters; CaptureError and BackendError
-    where the backend asked for cannot take the problem.
+    path, state or integral constraints, free initial components or optimised parameters, unless by "newton";
+    CaptureError where "newton" cannot, or the backend asked for cannot take the problem; BackendError.
     """
     began = time.perf_counter()
     method = _method(method)

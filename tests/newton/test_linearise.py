@@ -43,7 +43,11 @@ class Twin:
         duration = t1 - self.problem.t0
         t = self.problem.t0 + (NODES[k] + c * h) * duration
         data = torch.tensor(shooting.data[self.b])
-        d = data[min(k, len(data) - 1)] if not shooting.linear_data else (1 - c) * data[k] + (c * data[k + 1] if c else 0.0)
+        d = (
+            data[min(k, len(data) - 1)]
+            if not shooting.linear_data
+            else (1 - c) * data[k] + (c * data[k + 1] if c else 0.0)
+        )
         return t, x[: self.problem.state_dim], u, theta, d, duration
 
     def slopes(self, k, c, x, z):

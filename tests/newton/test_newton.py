@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -46,16 +47,17 @@ def test_a_linear_quadratic_problem_takes_one_step():
 
 
 def test_convergence_is_quadratic():
-    """Each of the last errors is below a constant times the square of the one before."""
+    """The last steps before rounding more than square the error, up to a constant: its logarithm grows by 1.7."""
     errors = []
     newton(
         get("pendulum_swing_up_T3").problem(),
-        guess=lambda t: torch.sin(t),
+        tolerance=1e-13,
+        max_iterations=12,
         callback=lambda row: errors.append(max(row.residual, row.violation)),
     )
-    orders = [math.log(errors[i + 1]) / math.log(errors[i]) for i in range(len(errors) - 1) if errors[i] < 1e-2]
-    assert max(orders) > 1.7, errors
-    assert min(errors) < 1e-6
+    orders = [math.log(new) / math.log(old) for old, new in itertools.pairwise(errors) if 1e-7 < old < 1e-2]
+    assert orders
+    assert min(orders) > 1.7, errors
 
 
 def test_cartpole_swings_up_from_no_guess_in_few_iterations():
@@ -102,8 +104,7 @@ def test_parameters_and_free_initial_states_are_part_of_the_solution():
 
 def test_everything_at_once():
     solution = newton(everything(), steps=20, max_iterations=200)
-    assert solution.status in (Status.CONVERGED, Status.INFEASIBLE)
-    assert solution.state.isfinite().all()
+    assert solution.status is Status.CONVERGED
 
 
 # -- batches -------------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ import numpy as np
 from pontryagin.optim.newton import barrier, riccati
 from pontryagin.optim.newton.barrier import Slacks
 from pontryagin.optim.newton.iterate import Direction, Iterate, Memory, Residuals, part_of, put, residuals, violation
-from pontryagin.optim.newton.line_search import Found, LineSearch, merit_of
+from pontryagin.optim.newton.line_search import SHORTEST, Found, LineSearch, merit_of
 from pontryagin.optim.newton.result import NewtonInfo, NewtonResult, NewtonSettings, Warm
 from pontryagin.optim.newton.riccati import Factors
 from pontryagin.optim.newton.scaling import Scales, scales_of
@@ -320,7 +320,7 @@ class _Solve:
             restoring=(memory.restoring | begins) & ~ends,
             entry=np.where(begins, at.theta, memory.entry),
             failures=np.where(blocked, memory.failures + 1, np.where(failed, memory.failures, 0)),
-            lost=memory.restoring & failed & ~ends,
+            lost=memory.restoring & (ended.alpha < SHORTEST) & ~ends,
         )
 
     # -- measures ----------------------------------------------------------------------------------------------------
