@@ -30,7 +30,7 @@ from pontryagin.time_grid import CONTROL_KINDS
 #: Which part of a solve by Newton's method the backend has.
 _NEWTON = "Newton's method itself runs on formulas evaluated by numpy; the backend checks the grid."
 
-#: What "auto" stands for.
+#: What "auto" stands for where it can take the problem.
 DEFAULT_METHOD = "lbfgs"
 
 #: All methods.
@@ -66,8 +66,9 @@ def solve(
 ) -> Solution:
     """Minimise (or maximise) the objective of a problem over its controls, and its final time where that is free.
 
-    method: "lbfgs" (projected L-BFGS; "auto" means this), "gradient" (projected gradient), or "newton" (interior point
-        on multiple shooting, with exact second derivatives: for constraints of every kind, and high accuracy).
+    method: "lbfgs" (projected L-BFGS), "gradient" (projected gradient), or "newton" (interior point on multiple
+        shooting, with exact second derivatives: constraints of every kind, high accuracy). "auto" is lbfgs where it can
+        take the problem, newton otherwise.
     steps: of an even time grid; None refines one, from 50 to at most 1600 steps, until `accuracy` holds.
     control: "linear" between the nodes, or "constant" on each step. scheme: the Runge-Kutta method, a name.
     backend: "auto", "torch", "interpreter" or "native"; the solution says which was taken and why.
@@ -86,8 +87,7 @@ def solve(
     CaptureError where "newton" cannot, or the backend asked for cannot take the problem; BackendError.
     """
     began = time.perf_counter()
-    method = _method(method)
-    _check_problem(problem, method)
+    method = _method(method, problem)
     progress = Progress() if verbose else None
     options = Options(
         method=method,
@@ -214,19 +214,20 @@ def _node_data(data: Tensor, steps: int, batch: int) -> Tensor:
 # -- checks of the keywords ------------------------------------------------------------------------------------------
 
 
-def _check_problem(problem: Any, method: str) -> None:
+def _method(name: Any, problem: Any) -> str:
+    """The method that was asked for, or the one that suits the problem."""
     if not isinstance(problem, Problem):
         raise ProblemError(f"the problem is a {type(problem).__name__}; give a pontryagin.Problem")
-    if method != "newton":
-        problem.require_solvable_by_first_order()
-
-
-def _method(name: Any) -> str:
     if name in PLANNED:
         raise NotYetSupported(
             f'method "{name}" ({PLANNED[name]}) is not part of this version; use {" or ".join(KNOWN)}, or "auto"'
         )
-    return DEFAULT_METHOD if name == "auto" else _one_of("method", name, ("auto", *KNOWN))
+    _one_of("method", name, ("auto", *KNOWN))
+    if name == "auto":
+        return DEFAULT_METHOD if not problem.beyond_first_order else "newton"
+    if name != "newton":
+        problem.require_solvable_by_first_order()
+    return str(name)
 
 
 def _one_of(what: str, given: Any, known: Any) -> Any:

@@ -118,7 +118,7 @@ def test_steps_jacobians_and_hessians_equal_torch_func(name, kind, scheme):
                 hessian[twin.ns :] = hessian[:, twin.ns :] = 0.0
             close(found.hessian[b, k], hessian)
             if not last:
-                following, cost = twin.step(k, z)
+                following, _ = twin.step(k, z)
                 close(found.values.next[b, k], following)
                 close(found.jacobian[b, k], torch.func.jacrev(lambda z, k=k, twin=twin: twin.step(k, z)[0])(z))
                 slope = torch.func.grad(lambda z, k=k, twin=twin: twin.step(k, z)[1])(z) * weight[b]

@@ -107,7 +107,7 @@ def test_everything_at_once():
     assert solution.status is Status.CONVERGED
 
 
-# -- batches -------------------------------------------------------------------------------------------------------------
+# -- batches -----------------------------------------------------------------------------------------------------------
 
 
 def test_answers_do_not_depend_on_the_neighbours():
@@ -151,7 +151,7 @@ def test_several_starts_keep_the_best():
     assert float(solution.objective) <= float(one.objective) + 1e-6
 
 
-# -- endings -------------------------------------------------------------------------------------------------------------
+# -- endings -----------------------------------------------------------------------------------------------------------
 
 
 def test_an_end_that_cannot_be_reached_is_infeasible_and_says_where():
