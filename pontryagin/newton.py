@@ -175,7 +175,7 @@ def _answer(instances: Instances, shooting: ReferenceShooting, found: NewtonResu
     final_time = _array(start.final_time) if t1 is None else t1
     duration = (final_time - problem.t0)[:, None, None]
     paths = len(shooting.equations.path.values)
-    gamma = statement.weights[-1] * mu[:, -1, paths : paths + problem.inequality_count]
+    gamma = mu[:, -1, paths : paths + problem.inequality_count]
     bounds = warm.multiplier[..., nz : nz + ns] - warm.multiplier[..., :ns]
     like = instances.initial_state
 

@@ -2,15 +2,15 @@
 
     minimise   J = sum_k l_k(s_k, v_k) + phi(s_N)
     subject to s_{k+1} = F_k(s_k, v_k),           k = 0..N-1      multipliers p_{k+1}, the costates
-               c_k(s_k, v_k) <= 0,                k = 0..N        multipliers w_k mu_k
-               low_k <= (s_k, v_k) <= high_k                      multipliers w_k zeta_k
+               c_k(s_k, v_k) <= 0,                k = 0..N        multipliers w mu_k
+               low_k <= (s_k, v_k) <= high_k                      multipliers w zeta_k
                psi(s_N) = 0                                       multipliers nu
                s_0 given where it is not free
 
 The states s hold everything that is carried along: x, the values y of integral constraints, the node value u_k of a
 linear control (then v_k = u_{k+1}), optimised parameters and a free t1. So a linear control, parameters, a free final
-time and partly free initial states are nothing special. w_k are the weights of the nodes in scaled time, which sum to
-one: multipliers with a weight in front do not depend on the mesh, neither does a barrier that has it.
+time and partly free initial states are nothing special. The weights w of the nodes in scaled time sum to one:
+multipliers with a weight in front do not depend on the mesh, neither does a barrier that has it.
 
 Arrays are numpy, float64. Batch B, steps N, sizes ns of s, nv of v, nz = ns + nv, rows mi of c and r of psi. At the
 last node there is no v: its columns are zero.
@@ -71,7 +71,7 @@ class Linearisation:
     values: Values
     jacobian: Array  # (B, N, ns, nz) F_z
     gradient: Array  # (B, N+1, nz) J_z
-    hessian: Array  # (B, N+1, nz, nz) of J + sum p F + sum w mu c + nu psi
+    hessian: Array  # (B, N+1, nz, nz) of J + sum p F + sum w mu c + nu psi, w those of path_weights
     path_jacobian: Array  # (B, N+1, mi, nz) c_z
     end_jacobian: Array  # (B, r, ns) psi_s
 
@@ -82,6 +82,8 @@ class Statement:
 
     nodes: Array  # (N+1,) scaled times
     weights: Array  # (N+1,) w
+    bound_weights: Array  # (N+1, nz) w, but one for what is the same at all nodes: parameters and t1
+    path_weights: Array  # (N+1, mi) w, but one for constraints that the last node alone has
     free: Mask  # (ns,) components of s_0 that are free
     low: Array  # (N+1, nz) -inf where there is no bound
     high: Array  # (N+1, nz)

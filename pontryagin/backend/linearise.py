@@ -109,7 +109,7 @@ class ReferenceShooting:
         start_slopes = _matrix(equations.start.jacobian, start_inputs, (1, equations.size)) @ places[0]
         gradient[:, 0] += weight[:, None] * start_slopes[:, 0]
 
-        mu = statement.weights[:, None] * dual.path * exact
+        mu = statement.path_weights * dual.path * exact
         mu = np.where(statement.active, mu, 0.0)
         nodes["mu"] = np.moveaxis(mu[..., : rows.shape[2]], -1, 0)
         hessian += _congruent(_symmetric(equations.path.hessian, nodes, equations.size), places)
@@ -165,7 +165,7 @@ class ReferenceShooting:
         found = self.linearise(point, dual, np.ones(len(point.state)), exact=False)
         slope = found.gradient
         slope[:, :-1] += (dual.costate[:, 1:, None, :n] @ found.jacobian[..., :n, :])[:, :, 0]
-        slope += ((self.statement.weights[:, None] * dual.path)[..., None, :] @ found.path_jacobian)[..., 0, :]
+        slope += ((self.statement.path_weights * dual.path)[..., None, :] @ found.path_jacobian)[..., 0, :]
         first = self._at_start(point)
         start = _matrix(self.equations.start.jacobian, first, (1, self.equations.size))[:, 0, :n]
         initial = slope[:, 0, :n] - start
@@ -422,12 +422,18 @@ def _statement(problem: Problem, equations: StepEquations, grid: TimeGrid, linea
             active[-1, i] = False  # a constant control has no value at the end
         if not columns & set(moving) and not any(free[column] for column in columns):
             active[0, i] = False  # nothing moves it
+    weights = grid.basis_mass("linear").numpy()
+    bound_weights, path_weights = (np.repeat(weights[:, None], columns, 1) for columns in (ns + m, active.shape[1]))
+    bound_weights[:, first:ns] = 1.0
+    path_weights[:, path:] = 1.0
     theta_names = [f"theta[{i}]" for i in equations.optimised] + ["t1"] * equations.free_time
     controls = [f"u[{i}]" for i in range(m)]
     names = [f"x[{i}]" for i in range(n)] + [f"integral[{i}]" for i in range(equations.state_dim - n)]
     return Statement(
         nodes=grid.nodes.numpy(),
-        weights=grid.basis_mass("linear").numpy(),
+        weights=weights,
+        bound_weights=bound_weights,
+        path_weights=path_weights,
         free=free,
         low=low,
         high=high,

@@ -48,6 +48,11 @@ def existing(statement: Statement) -> Mask:
     return np.concatenate((np.isfinite(statement.low), np.isfinite(statement.high), statement.active), 1)
 
 
+def weights(statement: Statement) -> Array:
+    """(N+1, 2 nz + mi) w of each of them."""
+    return np.concatenate((statement.bound_weights, statement.bound_weights, statement.path_weights), 1)
+
+
 def with_room(statement: Statement) -> tuple[Array, Array]:
     """Bounds (N+1, nz) with something between them."""
     low, high = statement.low, statement.high
@@ -94,7 +99,7 @@ def residual(statement: Statement, values: Values, slacks: Slacks) -> Array:
 def condensed(shooting: Shooting, found: Linearisation, slacks: Slacks, mu: Array, r: Array) -> tuple[Array, Array]:
     """What inequalities add to the Hessian (B, N+1, nz, nz) and the gradient (B, N+1, nz)."""
     there, nz = existing(shooting.statement), found.gradient.shape[2]
-    w = shooting.statement.weights[:, None]
+    w = weights(shooting.statement)
     stiffness = w * slacks.multiplier / slacks.sigma
     push = np.where(there, w * mu[:, None, None] / slacks.sigma, 0.0)
     push[..., 2 * nz :] += stiffness[..., 2 * nz :] * r
@@ -109,7 +114,7 @@ def condensed(shooting: Shooting, found: Linearisation, slacks: Slacks, mu: Arra
 
 def pulled_back(shooting: Shooting, found: Linearisation, multiplier: Array) -> Array:
     """G' w lambda (B, N+1, nz): the part of the multipliers in the derivative of the Lagrangian."""
-    nz, weighted = found.gradient.shape[2], shooting.statement.weights[:, None] * multiplier
+    nz, weighted = found.gradient.shape[2], weights(shooting.statement) * multiplier
     rows = (weighted[..., None, 2 * nz :] @ found.path_jacobian)[..., 0, :]
     return rows - weighted[..., :nz] + weighted[..., nz : 2 * nz]
 
@@ -144,5 +149,5 @@ def logarithms(statement: Statement, sigma: Array) -> Array:
     """(B,) sum_k w_k log sigma_k; minus infinity outside."""
     with np.errstate(invalid="ignore", divide="ignore"):
         logs = np.where(sigma > 0, np.log(np.where(sigma > 0, sigma, 1.0)), -np.inf)
-    total: Array = (statement.weights[:, None] * np.where(existing(statement), logs, 0.0)).sum((1, 2))
+    total: Array = (weights(statement) * np.where(existing(statement), logs, 0.0)).sum((1, 2))
     return total

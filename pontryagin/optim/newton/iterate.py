@@ -113,7 +113,7 @@ def total_violation(statement: Statement, scales: Scales, residuals: Residuals) 
         np.abs(residuals.defect / scales.z[:, None, :ns]).sum((1, 2))
         + np.abs(residuals.initial / scales.z[:, :ns]).sum(1)
         + np.abs(residuals.end / scales.end).sum(1)
-        + (statement.weights[:, None] * np.abs(residuals.path / scales.path[:, None])).sum((1, 2))
+        + (statement.path_weights * np.abs(residuals.path / scales.path[:, None])).sum((1, 2))
     )
     return theta
 

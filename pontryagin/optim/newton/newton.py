@@ -226,7 +226,7 @@ class _Solve:
         x, found, statement = self.x, self.found, self.statement
         at = merit_of(self.shooting, self.scales, x, found.values)
         logs = np.where(self.there, direction.dsigma / x.slacks.sigma, 0.0)
-        slope = (found.gradient * direction.dz).sum((1, 2)) - x.mu * (statement.weights[:, None] * logs).sum((1, 2))
+        slope = (found.gradient * direction.dz).sum((1, 2)) - x.mu * (barrier.weights(statement) * logs).sum((1, 2))
         restoring = self.memory.restoring
         ended = LineSearch(
             self.shooting, self.scales, self.settings, self.filters, x, self.residuals, at, slope, direction, restoring
@@ -335,7 +335,7 @@ class _Solve:
         x.costate[:, 0] = np.where(self.statement.free, 0.0, slope[:, 0, :ns])  # of the initial state: nothing else
         slope[:, 0, :ns] *= self.statement.free
         unit = np.maximum(1.0, np.abs(x.costate * scales.z[:, None, :ns]).mean((1, 2)) / LARGE_MULTIPLIER)
-        dual = np.abs(slope * scales.z[:, None] / self.statement.weights[:, None]).max((1, 2)) / unit
+        dual = np.abs(slope * scales.z[:, None] / self.statement.bound_weights).max((1, 2)) / unit
         return Measure(dual, violation(scales, self.residuals), self._complementarity(np.zeros_like(x.mu)))
 
     def _complementarity(self, mu: Array) -> Array:
