@@ -11,8 +11,9 @@ At each iteration, for every problem that still runs,
     search         along it: fraction to the boundary, filter, second-order correction
 
 Problems share nothing but these calls: each has its own mu, delta, filter and step length. One whose search fails
-while constraints are violated goes through a restoration: the same step with H = D and no cost, which is the shortest
-way to the linearised constraints, until the filter accepts it; it is infeasible when that leads nowhere.
+while constraints are violated goes through a restoration: the same step with H = D, no cost and a penalty on the end,
+which is a short way towards the linearised constraints, until the filter accepts it; it is infeasible when that leads
+nowhere.
 
 Sources: Waechter & Biegler, Mathematical Programming 106 (2006), whose numbers are used where there are any; Rao,
 Wright & Rawlings, JOTA 99 (1998) for the Riccati recursion; Vanroye et al., Fatrop, IROS 2023.
@@ -286,7 +287,10 @@ class _Solve:
         regular[..., diagonal, diagonal] += delta[rows, None, None] * proximal
         rho = self.settings.penalty / self.scales.end[rows] ** 2
         found = self.found
-        return riccati.factorise(regular, found.jacobian[rows], found.end_jacobian[rows], rho, self.statement.free)
+        return riccati.factorise(
+            regular, found.jacobian[rows], found.end_jacobian[rows], rho, self.statement.free,
+            self.memory.restoring[rows],
+        )  # fmt: skip
 
     def _direction(self, factors: Factors, rows: Rows, wrong: Residuals) -> Direction:
         """The step of the problems `rows` that makes up for these residuals."""

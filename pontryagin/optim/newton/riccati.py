@@ -59,6 +59,7 @@ class Factors:
     columns: Columns  # of nu
     end_inverse: Array  # (B, r, r) of E ds_N/dnu
     definite: Mask  # (B,)
+    relaxed: Mask  # (B,)
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,13 @@ class Step:
     end: Array  # (B, r) nu, whole
 
 
-def factorise(hessian: Array, jacobian: Array, end: Array, rho: Array, free: Mask) -> Factors:
-    """All that depends on H (B, N+1, nz, nz), J (B, N, ns, nz), E (B, r, ns), rho (B, r) and `free` (ns,)."""
+def factorise(
+    hessian: Array, jacobian: Array, end: Array, rho: Array, free: Mask, relaxed: Mask | None = None
+) -> Factors:
+    """All that depends on H (B, N+1, nz, nz), J (B, N, ns, nz), E (B, r, ns), rho (B, r) and `free` (ns,).
+
+    `relaxed` (B,) problems have no end equalities but their penalty rho alone.
+    """
     batch, steps, ns, nz = jacobian.shape
     value = np.empty((batch, steps + 1, ns, ns))
     gain, inverse = np.empty((batch, steps, nz - ns, ns)), np.empty((batch, steps, nz - ns, nz - ns))
@@ -99,14 +105,17 @@ def factorise(hessian: Array, jacobian: Array, end: Array, rho: Array, free: Mas
     none = Columns(np.empty(0), np.empty(0), np.empty(0))
     many = np.tile(free, (batch, 1))
     factors = Factors(
-        hessian, jacobian, end, rho, value, gain, inverse, cross, initial, many, none, np.empty(0), definite
+        hessian, jacobian, end, rho, value, gain, inverse, cross, initial, many, none, np.empty(0), definite, definite
     )
     zeros = np.zeros((batch, steps + 1, nz, r))
     zeros[:, -1, :ns] = np.swapaxes(end, -1, -2)
     columns = _solved(factors, zeros, np.zeros((batch, steps, ns, r)), np.zeros((batch, ns, r)))
     reached = end @ columns.state[:, -1]  # negative semidefinite
     end_inverse = -_pseudo_inverse(-0.5 * (reached + np.swapaxes(reached, -1, -2)))
-    parts = vars(factors) | {"columns": columns, "end_inverse": end_inverse}
+    if relaxed is None:
+        relaxed = np.zeros(batch, dtype=bool)
+    end_inverse[relaxed] = 0.0
+    parts = vars(factors) | {"columns": columns, "end_inverse": end_inverse, "relaxed": relaxed}
     return Factors(**parts)
 
 
@@ -118,6 +127,7 @@ def solve(factors: Factors, gradient: Array, defect: Array, initial: Array, miss
     """
     step = _solve_once(factors, gradient, defect, initial, miss)
     left, missed = _left_over(factors, step, gradient, miss)
+    missed[factors.relaxed] = 0.0
     more = _solve_once(factors, left, 0.0 * defect, 0.0 * initial, missed)
     return Step(step.state + more.state, step.control + more.control, step.costate + more.costate, step.end + more.end)
 
