@@ -91,7 +91,7 @@ class Twin:
             total = total + weight * problem.functions.terminal_cost(t, x, theta)
             total = total + nu[:r] @ problem.functions.terminal_equality(t, x, theta)
             gamma = problem.functions.terminal_inequality(t, x, theta)
-            total = total + w * mu[k, paths : paths + len(gamma)] @ gamma  # integrals are linear
+            total = total + mu[k, paths : paths + len(gamma)] @ gamma  # integrals are linear
         return total
 
 
