@@ -17,15 +17,20 @@ import torch
 from torch import Tensor
 
 from pontryagin.answer import Answer
-from pontryagin.backend.linearise import ReferenceShooting, multiple_shooting
+from pontryagin.backend.linearise import ReferenceShooting
+from pontryagin.backend.multiple_shooting import multiple_shooting
 from pontryagin.control_set import ControlSet
 from pontryagin.guess import Start
 from pontryagin.instances import Instances
 from pontryagin.optim import Callback, MethodResult
 from pontryagin.optim.newton import NewtonResult, NewtonSettings, Warm, better_start, solve_newton
 from pontryagin.shooting import Array, Dual, Primal
+from pontryagin.status import Status
 from pontryagin.tableau import tableau_named
 from pontryagin.time_grid import TimeGrid
+
+#: A violation of path constraints at the initial state from which a problem is infeasible.
+VISIBLE = 1e-8
 
 #: How much more a path may violate the constraints that follows from a control that somebody guessed.
 MEANT = 30.0
@@ -169,7 +174,11 @@ def _answer(instances: Instances, shooting: ReferenceShooting, found: NewtonResu
     statement = shooting.statement
     ns, nz = point.state.shape[2], point.state.shape[2] + point.control.shape[2]
     mu = np.where(statement.active, warm.multiplier[..., 2 * nz :], 0.0)
-    derivative, initial = shooting.derivatives(point, Dual(warm.costate, warm.end, mu))
+    with np.errstate(all="ignore"):
+        derivative, initial = shooting.derivatives(point, Dual(warm.costate, warm.end, mu))
+    status, worst = list(found.status), list(found.worst)
+    for b in np.flatnonzero(shooting.fixed_violation(point) > VISIBLE):
+        status[b], worst[b] = Status.INFEASIBLE, "path_constraint at the initial state"
     costate = np.concatenate((initial[:, None, :n], warm.costate[:, 1:, :n]), 1)
     t1 = shooting.final_time(point)
     final_time = _array(start.final_time) if t1 is None else t1
@@ -191,7 +200,7 @@ def _answer(instances: Instances, shooting: ReferenceShooting, found: NewtonResu
         final_time=tensor(final_time).to(start.final_time),
         multipliers=tensor(np.concatenate((warm.end[:, : problem.equality_count], gamma), 1)),
         penalties=tensor(none),
-        status=found.status,
+        status=status,
         iterations=torch.from_numpy(found.iterations).to(like.device),
         residual=tensor(found.residual),
         violation=tensor(found.violation),
@@ -206,7 +215,7 @@ def _answer(instances: Instances, shooting: ReferenceShooting, found: NewtonResu
         path_multipliers=tensor(mu[..., :paths] / duration),
         state_multipliers=tensor(bounds[..., :n] / duration),
         warm=warm,
-        worst=found.worst,
+        worst=worst,
     )
 
 

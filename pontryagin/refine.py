@@ -51,7 +51,7 @@ FINER = 4
 FEASIBLE = 1e-6
 
 #: Whose objective says nothing about the grid.
-LOST = (Status.NOT_FINITE, Status.INFEASIBLE)
+LOST = (Status.NOT_FINITE, Status.INFEASIBLE, Status.UNBOUNDED)
 
 
 #: Products with no more numbers than this in the control are made on one thread: they are over before others have
@@ -303,7 +303,7 @@ class Search:
         status, limit = found.result.status, self.options.max_iterations
         return (
             Status.INTERRUPTED in status
-            or all(one is Status.INFEASIBLE for one in status)
+            or all(one in (Status.INFEASIBLE, Status.UNBOUNDED) for one in status)
             or (limit is not None and int(found.iterations.max()) >= limit)
         )
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 import pontryagin as pmp
-from pontryagin.backend.linearise import ReferenceShooting, multiple_shooting
+from pontryagin.backend.linearise import ReferenceShooting
+from pontryagin.backend.multiple_shooting import multiple_shooting
 from pontryagin.shooting import Dual, Primal
 from pontryagin.tableau import tableau_named
 from pontryagin.time_grid import TimeGrid

@@ -232,3 +232,73 @@ def test_save_and_load_keep_the_multipliers_in_time(tmp_path):
     solution.save(tmp_path / "answer.npz")
     loaded = pmp.Solution.load(tmp_path / "answer.npz", problem)
     torch.testing.assert_close(loaded.state_multipliers, solution.state_multipliers)
+
+
+def ill_posed() -> dict[str, tuple[pmp.Problem, Status]]:
+    """Made on purpose, with the status that they deserve."""
+    one = {"horizon": (0.0, 1.0), "running_cost": effort}
+    rest = {"dynamics": double_integrator, "initial_state": [0.0, 0.0]}
+    line = {"dynamics": integrator, "initial_state": [0.0]}
+    return {
+        "a cost without a minimum": (
+            pmp.Problem(**line, horizon=(0.0, 1.0), running_cost=lambda t, x, u: u[0]), Status.UNBOUNDED
+        ),
+        "a reward that outgrows the effort": (
+            pmp.Problem(
+                dynamics=double_integrator, initial_state=[0.1, 0.0], horizon=(0.0, 3.0),
+                running_cost=lambda t, x, u: u[0] ** 2 - 100 * x[0] ** 2,
+            ), Status.UNBOUNDED
+        ),
+        "the longest time without a bound": (
+            pmp.Problem(
+                **rest, terminal_cost=lambda t, x: -t, free_final_time=(1, 0.1, None), control_bounds=(-1, 1)
+            ), Status.UNBOUNDED
+        ),
+        "too far for the time": (
+            pmp.Problem(
+                **rest, terminal_cost=lambda t, x: t, terminal_state=[100.0, 0.0], free_final_time=(1, 0.1, 2),
+                control_bounds=(-1, 1),
+            ), Status.INFEASIBLE
+        ),
+        "a state bound that the control cannot keep": (
+            pmp.Problem(
+                **rest | {"initial_state": [0.0, 1.0]}, **one, terminal_state=[0.0, -1.0], control_bounds=(-2, 2),
+                state_bounds=([None, None], [0.001, None]),
+            ), Status.INFEASIBLE
+        ),
+        "a path constraint that the initial state violates": (
+            pmp.Problem(**rest, **one, path_constraint=lambda t, x, u: 1 - x[0]), Status.INFEASIBLE
+        ),
+        "a negative integral of a square": (
+            pmp.Problem(**rest, **one, integral_constraint=(lambda t, x, u: u[0] ** 2, [-2.0], [-1.0])),
+            Status.INFEASIBLE
+        ),
+        "an end that does not exist": (
+            pmp.Problem(**rest, **one, terminal_constraint=lambda t, x: x[0] ** 2 + 1), Status.INFEASIBLE
+        ),
+        "two ends at once": (
+            pmp.Problem(**rest, **one, terminal_constraint=lambda t, x: torch.stack([x[0] - 1, x[0] - 2])),
+            Status.INFEASIBLE
+        ),
+        "the same end twice": (
+            pmp.Problem(**rest, **one, terminal_constraint=lambda t, x: torch.stack([x[0] - 1, 2 * x[0] - 2])),
+            Status.CONVERGED
+        ),
+        "a state that no control moves": (
+            pmp.Problem(
+                dynamics=lambda t, x, u: torch.stack([x[1], -x[1], u[0]]), initial_state=[0.0, 1.0, 0.0],
+                terminal_state=[5.0, None, None], **one,
+            ), Status.INFEASIBLE
+        ),
+    }  # fmt: skip
+
+
+ILL_POSED = ill_posed()
+
+
+@pytest.mark.parametrize("name", ILL_POSED)
+def test_ill_posed_problems_end_in_the_right_status_within_few_iterations(name):
+    problem, status = ILL_POSED[name]
+    solution = newton(problem, steps=30)
+    assert solution.status is status, solution
+    assert solution.iterations < 100

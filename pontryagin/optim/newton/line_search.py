@@ -31,6 +31,9 @@ from pontryagin.shooting import Array, Mask, Rows, Shooting, Values
 #: Steps shorter than this, relative to the scales, are below rounding and taken as they are.
 TINY = 1e-14
 
+#: theta up to which constraints count as met by the point that such a step leaves.
+MET = 1e-8
+
 #: No step of a restoration is shorter.
 SHORTEST = 1e-8
 
@@ -81,15 +84,15 @@ class LineSearch:
             put(new, rows[good], part_of(points, np.flatnonzero(good)))
             accepted[rows[good]], joins[rows[good]] = True, joining[good]
 
-        pending = np.arange(batch)
-        for trial in range(settings.trials):
+        pending = np.flatnonzero(alpha > shortest)
+        for trial in range(settings.trials if len(pending) else 0):
             a = alpha[pending, None, None]
             points, values = self._at(pending, a * direction.dz[pending], a * direction.dsigma[pending])
             good, joining, merit = self._judged(pending, alpha, points, values)
             take(pending, points, good, joining)
-            if trial == 0:
-                wish = np.flatnonzero(~good & ~self.restoring & (merit.theta >= self.at.theta))
-                self._correct(wish, alpha, part_of(points, wish), part_of(values, wish), correct, take)
+            if trial == 0 and len(pending):
+                wish = np.flatnonzero(~good & ~self.restoring[pending] & (merit.theta >= self.at.theta[pending]))
+                self._correct(pending[wish], alpha, part_of(points, wish), part_of(values, wish), correct, take)
             pending = pending[~accepted[pending] & (alpha[pending] > shortest[pending])]
             if not len(pending):
                 break
@@ -135,7 +138,7 @@ class LineSearch:
         good, joining = search.verdict(part_of(self.filters, rows), here, self.slope[rows], alpha[rows], merit)
         nearer = merit.theta <= (1 - 1e-4 * alpha[rows]) * here.theta
         tiny = (np.abs(self.direction.dz[rows]) / self.scales.z[rows, None]).max((1, 2)) < TINY
-        good = np.where(self.restoring[rows], nearer, good | (tiny & np.isfinite(merit.phi)))
+        good = np.where(self.restoring[rows], nearer, good | (tiny & (here.theta <= MET) & np.isfinite(merit.phi)))
         return good, joining, merit
 
 

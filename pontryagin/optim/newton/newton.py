@@ -45,6 +45,9 @@ LARGE_MULTIPLIER = 100.0
 #: Estimates of multipliers above this, scaled, are not used.
 LARGEST_ESTIMATE = 1e3
 
+#: J below minus this, scaled, has no minimum.
+UNBOUNDED = 1e10
+
 #: Complementarity must be so much smaller than the tolerance: near a bound, its root is what the control is off by.
 COMPLEMENTARITY = 1e-2
 
@@ -168,6 +171,7 @@ class _Solve:
         stuck = memory.failures >= settings.patience
         verdicts = {
             Status.CONVERGED: (error <= settings.tolerance) | ((stuck | memory.lost) & (error <= ACCEPTABLE)),
+            Status.UNBOUNDED: self.scales.weight * self.found.values.cost < -UNBOUNDED,
             Status.NOT_FINITE: ~np.isfinite(error),
             Status.INFEASIBLE: memory.lost & (measure.primal > ACCEPTABLE),
             Status.STALLED: stuck | memory.lost,
