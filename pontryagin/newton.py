@@ -125,7 +125,7 @@ def _states_of(guess: Answer, instances: Instances, grid: TimeGrid) -> Array:
     """x (B, N+1, n) of a solution, read at the nodes of the grid."""
     known = guess.batched()
     old, states = known.control.grid.nodes.numpy(), _array(known.state)
-    states = np.broadcast_to(states, (instances.batch, *states.shape[1:]))
+    states = np.repeat(states, instances.batch // len(states), 0)  # several starts of each problem
     return _interpolated(states, old, grid.nodes.numpy())
 
 
