@@ -33,7 +33,7 @@ Self = TypeVar("Self", bound="Answer")
 #: Fields of an Answer that are tensors with the batch axis in front.
 TENSORS = (
     "time", "state", "costate", "objective", "hamiltonian", "control_gradient", "multipliers", "penalties",
-    "parameters", "iterations", "residual", "violation",
+    "path_multipliers", "state_multipliers", "parameters", "iterations", "residual", "violation",
 )  # fmt: skip
 
 
@@ -57,6 +57,8 @@ class Answer:
     control_gradient: Tensor  # (B, K, m) L2 gradient of the Lagrangian: H_u, the switching function
     multipliers: Tensor  # (B, r) nu, of the equalities first
     penalties: Tensor  # (B, r) with which nu was found; only a warm start needs them
+    path_multipliers: Tensor  # (B, N+1, k) mu >= 0 of path_constraint at the nodes, per unit of time
+    state_multipliers: Tensor  # (B, N+1, n) of state_bounds: of the upper bound, or minus that of the lower one
     parameters: Tensor  # (B, q) theta
     data: Data | None
     status: Status | list[Status]
@@ -71,6 +73,7 @@ class Answer:
     timings: dict[str, float]  # seconds
     history: list[IterationInfo]
     levels: list[Level]  # the grids of a solve with steps=None; one entry otherwise
+    worst: str | list[str] = ""  # which constraint is violated most, where and by how much; "" where all hold
     reference: float | None = None  # the known optimum, where there is one
     report: Report | None = None  # of the last verify()
     stored_slopes: tuple[Tensor, Tensor] | None = None  # (B, N, 2, n) x' and p' at the ends of the steps, from a file
@@ -166,21 +169,30 @@ class Answer:
         if not isinstance(index, int) or not -self.batch <= index < self.batch:
             raise ProblemError(f"there is no problem {index!r} in a batch of {self.batch}; give a whole number")
         assert isinstance(self.status, list)
-        return self._each(lambda value: value[index], self.status[index])
+        return self._each(lambda value: value[index], self.status[index], self._worst[index])
 
     def part(self: Self, first: int, last: int) -> Self:
         """Problems first to last - 1 of a batch, as a batch."""
         assert isinstance(self.status, list)
-        return self._each(lambda value: value[first:last], self.status[first:last])
+        return self._each(lambda value: value[first:last], self.status[first:last], self._worst[first:last])
 
     def batched(self: Self) -> Self:
         """The same with a batch axis: this, or a batch of one."""
         if self.batch is not None:
             return self
         assert isinstance(self.status, Status)
-        return self._each(lambda value: value.unsqueeze(0), [self.status])
+        return self._each(lambda value: value.unsqueeze(0), [self.status], self._worst)
 
-    def _each(self: Self, change: Callable[[Tensor], Tensor], status: Status | list[Status]) -> Self:
+    @property
+    def _worst(self) -> list[str]:
+        """(B)"""
+        if isinstance(self.worst, list):
+            return self.worst
+        return [self.worst] * (1 if self.batch is None else self.batch)
+
+    def _each(
+        self: Self, change: Callable[[Tensor], Tensor], status: Status | list[Status], worst: str | list[str]
+    ) -> Self:
         tensors: dict[str, Any] = {name: change(getattr(self, name)) for name in TENSORS}
         control = replace(self.control, values=change(self.control.values))
         data = self.data
@@ -189,7 +201,9 @@ class Answer:
         slopes = self.stored_slopes
         if slopes is not None:
             slopes = (change(slopes[0]), change(slopes[1]))
-        return replace(self, **tensors, control=control, data=data, status=status, report=None, stored_slopes=slopes)
+        return replace(
+            self, **tensors, control=control, data=data, status=status, worst=worst, report=None, stored_slopes=slopes
+        )
 
     # -- functions of time -----------------------------------------------------------------------------------------
 

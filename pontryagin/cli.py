@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
 
     solving = commands.add_parser("solve", help="solve a problem of the gallery and compare with its known optimum")
     solving.add_argument("name", metavar="NAME", help="a name from the list")
-    solving.add_argument("--method", default="auto", help="lbfgs or gradient (default: auto)")
+    solving.add_argument("--method", default="auto", help="lbfgs, gradient or newton (default: auto)")
     solving.add_argument("--backend", default="auto", help="torch, interpreter or native (default: auto)")
     solving.add_argument("--steps", type=int, help="steps of the time grid (default: refined until the accuracy holds)")
     solving.add_argument("--control", default="linear", help="linear or constant between nodes (default: linear)")

@@ -74,6 +74,22 @@ def hamiltonian_value(problem: Problem, points: Points, costate: Tensor) -> Tens
     return cost + (costate * f).sum(-1)
 
 
+def path(problem: Problem, points: Points, multipliers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """c (P, k) of the path constraints, and mu.c_x (P, n) and mu.c_u (P, m) for multipliers (P, k)."""
+    function = problem.functions.path_constraint
+    assert function is not None
+    wanted = [field.detach().clone().requires_grad_() for field in points.fields[1:3]]
+    with torch.enable_grad():
+        values = _rows(function, points.time, *wanted, *points.fields[3:])
+    by_state, by_control = gradients((multipliers * values).sum(), wanted)
+    return values.detach(), by_state, by_control
+
+
+def initial_cost(problem: Problem, state: Tensor, parameters: Tensor) -> Tensor:
+    """(B,) the cost of the initial states (B, n)."""
+    return _rows(problem.functions.initial_cost, state, parameters).detach()
+
+
 def end(problem: Problem, time: Tensor, state: Tensor, parameters: Tensor, multipliers: Tensor) -> End:
     """The terminal functions at t1 (B,), x (B, n) with multipliers nu (B, r)."""
     functions = problem.functions

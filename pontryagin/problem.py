@@ -153,8 +153,9 @@ class Problem:
         """nd."""
         return 0 if self.data is None else self.data.size
 
-    def require_solvable_by_first_order(self) -> None:
-        """Raise NotYetSupported where the problem has a part that the first-order methods do not treat."""
+    @property
+    def beyond_first_order(self) -> list[str]:
+        """The parts of the problem that the first-order methods do not treat."""
         free = self.initial_state.isnan().nonzero().flatten().tolist()
         optimised = [name for name, value in self.parameters.items() if isinstance(value, Parameter)]
         wishes = {
@@ -165,11 +166,15 @@ class Problem:
             f"free components of initial_state ({', '.join(map(str, free))})": bool(free),
             f"optimised parameters ({', '.join(optimised)})": bool(optimised),
         }
-        present = [wish for wish, is_present in wishes.items() if is_present]
+        return [wish for wish, is_present in wishes.items() if is_present]
+
+    def require_solvable_by_first_order(self) -> None:
+        """Raise NotYetSupported where the problem has a part that the first-order methods do not treat."""
+        present = self.beyond_first_order
         if present:
             raise NotYetSupported(
-                f"{self.name} has {', '.join(present)}, which solve cannot treat yet; sweeps of this problem work. "
-                "A penalty in running_cost or a fixed value is the way round"
+                f"{self.name} has {', '.join(present)}, which the first-order methods cannot treat; "
+                'use method="newton". Sweeps of this problem work in any case'
             )
 
     # -- construction, in the order of __init__ --------------------------------------------------------------------

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from pontryagin.optim.newton import NewtonInfo
 from pontryagin.optim.result import IterationInfo
 
 #: Rows of the table at most; when it is full, every second one goes.
@@ -16,6 +17,10 @@ ROWS = 24
 
 #: Columns of the table and their widths: 80 in all.
 COLUMNS = {"iteration": 9, "steps": 5, "objective": 14, "residual": 8, "violation": 9, "step": 8, "seconds": 8}
+
+#: Those of Newton's method: what a person looks at who wants to know why it goes slowly. 80 in all.
+NEWTON = {"iter": 4, "steps": 5, "objective": 12, "dual": 7, "primal": 7, "complem": 7, "barrier": 7, "step": 7,
+          "regular": 7, "seconds": 7}  # fmt: skip
 
 
 class Progress:
@@ -88,13 +93,16 @@ class Progress:
             self.bar.update(self.task, completed=self.batch)
 
     def _table(self) -> Table:
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for name, width in COLUMNS.items():
+        newton = self.last is not None and isinstance(self.last[1], NewtonInfo)
+        table = Table(box=None, padding=(0, 1 if newton else 2, 0, 0), header_style="bold")
+        for name, width in (NEWTON if newton else COLUMNS).items():
             table.add_column(name, justify="right", min_width=width, no_wrap=True)
         rows = self.rows if self.last is None or self.last in self.rows else [*self.rows, self.last]
         for steps, row in rows:
-            table.add_row(
-                str(row.iteration), str(steps), f"{row.objective:.10g}", f"{row.residual:.1e}", f"{row.violation:.1e}",
-                f"{row.step:.1e}", f"{row.seconds:.2f}",
-            )  # fmt: skip
+            numbers = [row.residual, row.violation, row.step]
+            if isinstance(row, NewtonInfo):
+                numbers[2:2] = [row.complementarity, row.barrier]
+                numbers.append(row.regularisation)
+            shown = [f"{number:.1e}" for number in numbers]
+            table.add_row(str(row.iteration), str(steps), f"{row.objective:.10g}", *shown, f"{row.seconds:.2f}")
         return table

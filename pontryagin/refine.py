@@ -20,11 +20,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from pontryagin.answer import Answer
 from pontryagin.backend.select import make_backend
 from pontryagin.control import Control, Kind
 from pontryagin.guess import Start, random_starts
 from pontryagin.instances import Instances
+from pontryagin.newton import NewtonAnswer, solve_by_newton
 from pontryagin.optim import Callback, IterationInfo, MethodResult, MethodSettings, solve_first_order
+from pontryagin.optim.newton import NewtonSettings
 from pontryagin.progress import Progress
 from pontryagin.records import Level
 from pontryagin.status import Status
@@ -48,7 +51,7 @@ FINER = 4
 FEASIBLE = 1e-6
 
 #: Whose objective says nothing about the grid.
-LOST = (Status.NOT_FINITE, Status.INFEASIBLE)
+LOST = (Status.NOT_FINITE, Status.INFEASIBLE, Status.UNBOUNDED)
 
 
 #: Products with no more numbers than this in the control are made on one thread: they are over before others have
@@ -70,6 +73,8 @@ class Options:
     threads: int | None
     callback: Callback | None
     progress: Progress | None
+    warm: Answer | None = None  # the guess, where it is a solution
+    guessed: bool = False  # whether there is one
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,9 @@ class Search:
     def _onward(self, found: Found, grid: TimeGrid, limit: int | None) -> Found:
         """Solve on this grid from what was found, with at most `limit` iterations."""
         result = found.result
+        if isinstance(result, NewtonAnswer):
+            start = Start(Control(result.control, self.options.kind, found.grid).on(grid), result.final_time)
+            return self._solve(self.instances, start, found, limit)
         control = Control(result.control, self.options.kind, found.grid).on(grid)
         lost = torch.tensor([status is Status.NOT_FINITE for status in result.status], device=self.instances.device)
         multipliers, penalties = (
@@ -168,6 +176,8 @@ class Search:
             limits.append(max(1, options.max_iterations - used))
         if options.progress:
             options.progress.grid(grid.steps, instances.batch)
+        if options.method == "newton":
+            return self._newton(instances, start, before, history, min(limits) if limits else None)
         backend, began = self.backend(grid), time.perf_counter()
         small = backend.name != "torch" and start.control.values.numel() <= ONE_THREAD
         with torch_threads(1) if small else contextlib.nullcontext():
@@ -187,6 +197,38 @@ class Search:
                 callback=self._told(history),
             )
         self.seconds["method"] += time.perf_counter() - began
+        return self._found(grid, result, before, history)
+
+    def _newton(
+        self,
+        instances: Instances,
+        start: Start,
+        before: Found | None,
+        history: tuple[IterationInfo, ...],
+        limit: int | None,
+    ) -> Found:
+        """The same by Newton's method, whose points hold more than a control."""
+        options, began = self.options, time.perf_counter()
+        known = None if before is None else before.result
+        result = solve_by_newton(
+            instances,
+            start,
+            (known, before.grid) if before is not None and isinstance(known, NewtonAnswer) else None,
+            scheme=options.scheme,
+            guess=options.warm,
+            meant=options.guessed,
+            settings=NewtonSettings(
+                tolerance=options.tolerance, max_iterations=NewtonSettings.max_iterations if limit is None else limit
+            ),
+            callback=self._told(history),
+        )
+        self.seconds["method"] += time.perf_counter() - began
+        return self._found(start.control.grid, result, before, history)
+
+    def _found(
+        self, grid: TimeGrid, result: MethodResult, before: Found | None, history: tuple[IterationInfo, ...]
+    ) -> Found:
+        """With counts over all grids."""
         shift = self._shift(history)
         iterations = result.iterations if before is None else before.iterations + result.iterations
         return Found(
@@ -224,9 +266,10 @@ class Search:
         scheme = "tsitouras" if self.options.scheme == "dormand_prince" else "dormand_prince"
         result, fine = found.result, found.grid.refine(FINER)
         control = Control(result.control, self.options.kind, found.grid)
+        instances = posed(self.instances, result)
         coarse, other = (
             self.backend(c.grid, s).evaluate(
-                self.instances.arguments(c, result.final_time), {"state", "objective"}
+                instances.arguments(c, result.final_time), {"state", "objective"}
             )
             for c, s in ((control, None), (control.on(fine), scheme))
         )  # fmt: skip
@@ -260,7 +303,7 @@ class Search:
         status, limit = found.result.status, self.options.max_iterations
         return (
             Status.INTERRUPTED in status
-            or all(one is Status.INFEASIBLE for one in status)
+            or all(one in (Status.INFEASIBLE, Status.UNBOUNDED) for one in status)
             or (limit is not None and int(found.iterations.max()) >= limit)
         )
 
@@ -286,8 +329,17 @@ def best(result: MethodResult, batch: int, starts: int) -> Tensor:
     return torch.tensor(rows, device=result.objective.device)
 
 
+def posed(instances: Instances, result: MethodResult) -> Instances:
+    """The problems with what was found for their free initial components and parameters."""
+    if not isinstance(result, NewtonAnswer):
+        return instances
+    return replace(instances, initial_state=result.initial_state, parameters=result.parameters)
+
+
 def _picked(found: Found, rows: Tensor) -> Found:
     result = found.result
+    if isinstance(result, NewtonAnswer):
+        return replace(found, result=result.pick(rows), iterations=found.iterations[rows])
     tensors = ("control", "final_time", "multipliers", "penalties", "iterations", "residual", "violation", "objective")
     picked = {name: getattr(result, name)[rows] for name in tensors}
     status = [result.status[i] for i in rows.tolist()]

@@ -7,7 +7,8 @@ backend found the answer. What belongs together is put together by Newton's meth
     e_{k+1} = Phi_k e_k + phi_k(x_k) - x_{k+1},    x_k <- x_k + e_k,    Phi_k = phi_kx
 
 which from a good answer ends after two iterations with the trajectory that step after step would have given. The same
-derivatives give the costates and the gradient of J + nu.e by p_k = Phi_k' p_{k+1} + l_kx.
+derivatives give the costates and the gradient of J + nu.e by p_k = Phi_k' p_{k+1} + l_kx,
+and + w mu c_kx where there are path constraints.
 (Multiple shooting: Bock & Plitt, A multiple shooting algorithm for direct solution of optimal control problems, 1984.)
 """
 
@@ -110,7 +111,15 @@ class Flows:
         return Points(*(value.flatten(0, 1) for value in (time, state, control, theta, data.to(state))))
 
 
-def reintegrate(flows: Flows, state: Tensor, multipliers: Tensor) -> Reintegration:
+@dataclass(frozen=True)
+class Pushes:
+    """What constraints at nodes add to the derivatives there: w mu c_x and w mu c_u, with the weight of each node."""
+
+    state: Tensor  # (B, N+1, n)
+    control: Tensor  # (B, K, m)
+
+
+def reintegrate(flows: Flows, state: Tensor, multipliers: Tensor, pushes: Pushes | None = None) -> Reintegration:
     """From the first node of `state` (B, N+1, n), whose other nodes are where Newton's method begins."""
     x = state
     for _ in range(ITERATIONS):
@@ -123,10 +132,11 @@ def reintegrate(flows: Flows, state: Tensor, multipliers: Tensor) -> Reintegrati
         x = x + torch.nan  # it does not settle: there is no trajectory near this one
     problem, parameters = flows.instances.problem, flows.instances.parameters
     end = pointwise.end(problem, flows.time[:, -1], x[:, -1], parameters, multipliers)
-    costate = [end.by_state]
+    costate = [end.by_state if pushes is None else end.by_state + pushes.state[:, -1]]
     for k in reversed(range(linear.next.shape[1])):
         p = torch.cat((costate[-1], torch.ones_like(costate[-1][:, :1])), 1)  # with the weight of the cost
-        costate.append((p[:, None] @ linear.by_state[:, k])[:, 0])
+        before = (p[:, None] @ linear.by_state[:, k])[:, 0]
+        costate.append(before if pushes is None else before + pushes.state[:, k])
     p = torch.stack(costate[::-1], 1)
     weights = torch.cat((p[:, 1:], torch.ones_like(p[:, 1:, :1])), 2)[:, :, None]  # (B, N, 1, n + 1)
     left, right = ((weights @ part)[:, :, 0] for part in (linear.by_left, linear.by_right))
@@ -135,6 +145,8 @@ def reintegrate(flows: Flows, state: Tensor, multipliers: Tensor) -> Reintegrati
     else:
         none = torch.zeros_like(left[:, :1])
         derivative = torch.cat((left, none), 1) + torch.cat((none, right), 1)
+    if pushes is not None:
+        derivative = derivative + pushes.control
     return Reintegration(flows.parts, x, linear.cost.sum(1), p, end, derivative)
 
 

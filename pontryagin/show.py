@@ -29,8 +29,10 @@ def describe(answer: Answer) -> str:
         ("backend", f"{answer.backend}: {answer.backend_reason}" if answer.backend_reason else answer.backend),
         ("signs", SIGNS + (" of the minimised -J" if answer.maximize else "")),
     ]
+    if answer.batch is None and answer.worst:
+        rows.insert(1, ("violated", str(answer.worst)))
     if answer.multipliers.shape[-1] and answer.batch is None:
-        rows.insert(4, ("nu", ", ".join(f"{value:.6g}" for value in answer.multipliers.tolist())))
+        rows.insert(-3, ("nu", ", ".join(f"{value:.6g}" for value in answer.multipliers.tolist())))
     if float((answer.final_time - answer.final_time.mean()).abs().max()) > 0 or _free(answer):
         rows.insert(2, ("final time", _spread(answer.final_time, ".10g")))
     lines = [headline(answer)] + [f"  {name:<10}  {text}" for name, text in rows]

@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,20 +18,26 @@ from pontryagin.control import Control
 from pontryagin.errors import NotYetSupported, ProblemError, unknown_name
 from pontryagin.guess import read_guess
 from pontryagin.instances import Instances, read_instances
+from pontryagin.newton import NewtonAnswer
 from pontryagin.optim import METHODS, Callback
 from pontryagin.problem import Problem
 from pontryagin.progress import Progress
-from pontryagin.refine import Found, Options, Search, first_grid
+from pontryagin.refine import Found, Options, Search, first_grid, posed
 from pontryagin.solution import Solution
 from pontryagin.tableau import tableau_named
 from pontryagin.time_grid import CONTROL_KINDS
 
-#: What "auto" stands for.
+#: Which part of a solve by Newton's method the backend has.
+_NEWTON = "Newton's method itself runs on formulas evaluated by numpy; the backend checks the grid."
+
+#: What "auto" stands for where it can take the problem.
 DEFAULT_METHOD = "lbfgs"
+
+#: All methods.
+KNOWN = (*METHODS, "newton")
 
 #: Methods that are planned, and what each will be.
 PLANNED = {
-    "newton": "the second-order sweep",
     "emsa": "pointwise minimisation of the augmented Hamiltonian",
     "indirect": "multiple shooting of the boundary value problem in state and costate",
 }
@@ -59,7 +66,9 @@ def solve(
 ) -> Solution:
     """Minimise (or maximise) the objective of a problem over its controls, and its final time where that is free.
 
-    method: "lbfgs" (projected L-BFGS; "auto" means this) or "gradient" (projected gradient).
+    method: "lbfgs" (projected L-BFGS), "gradient" (projected gradient), or "newton" (interior point on multiple
+        shooting, with exact second derivatives: constraints of every kind, high accuracy). "auto" is lbfgs where it can
+        take the problem, newton otherwise.
     steps: of an even time grid; None refines one, from 50 to at most 1600 steps, until `accuracy` holds.
     control: "linear" between the nodes, or "constant" on each step. scheme: the Runge-Kutta method, a name.
     backend: "auto", "torch", "interpreter" or "native"; the solution says which was taken and why.
@@ -74,14 +83,14 @@ def solve(
 
     Ctrl-C hands back the best answer so far, with Status.INTERRUPTED. Whether a solve worked is told by the status of
     the solution, never by an exception. ProblemError for what is given wrongly; NotYetSupported for a problem with
-    path, state or integral constraints, free initial components or optimised parameters; CaptureError and BackendError
-    where the backend asked for cannot take the problem.
+    path, state or integral constraints, free initial components or optimised parameters, unless by "newton";
+    CaptureError where "newton" cannot, or the backend asked for cannot take the problem; BackendError.
     """
     began = time.perf_counter()
-    _check_problem(problem)
+    method = _method(method, problem)
     progress = Progress() if verbose else None
     options = Options(
-        method=_method(method),
+        method=method,
         kind=_one_of("control", control, CONTROL_KINDS),
         scheme=tableau_named(scheme).name,
         backend=_one_of("backend", backend, BACKENDS),
@@ -91,6 +100,8 @@ def solve(
         threads=_whole("threads", threads, optional=True),
         callback=_callback(callback),
         progress=progress,
+        warm=guess if isinstance(guess, Answer) else None,
+        guessed=guess is not None,
     )
     steps, starts = _whole("steps", steps, optional=True), _whole("starts", starts)
     instances = read_instances(problem, initial_state, parameters, data)
@@ -103,24 +114,56 @@ def solve(
     return _solution(instances, options, search, found, began)
 
 
-def _solution(instances: Instances, options: Options, search: Search, found: Found, began: float) -> Solution:
-    """One last sweep with the multipliers found: states, costates, gradient, and H at the nodes."""
-    problem, result, grid = instances.problem, found.result, found.grid
-    backend, sweep_began = search.backend(grid), time.perf_counter()
-    control = Control(result.control, options.kind, grid)
-    arguments = instances.arguments(control, result.final_time, result.multipliers)
-    swept = backend.evaluate(arguments, {"objective", "state", "costate", "control_derivative"})
+@dataclass(frozen=True)
+class _Path:
+    """What a solution shows beside the control."""
+
+    objective: Tensor  # (B,) minimised
+    state: Tensor
+    costate: Tensor
+    control_derivative: Tensor  # (B, K, m) of the Lagrangian, the plain one
+    path_multipliers: Tensor
+    state_multipliers: Tensor
+    worst: list[str]
+
+
+def _path(search: Search, found: Found) -> _Path:
+    """One last sweep with the multipliers found, or what Newton's method knows without one."""
+    result = found.result
+    if isinstance(result, NewtonAnswer):
+        return _Path(
+            result.objective, result.state, result.costate, result.control_derivative,
+            result.path_multipliers, result.state_multipliers, result.worst,
+        )  # fmt: skip
+    control = Control(result.control, search.options.kind, found.grid)
+    arguments = search.instances.arguments(control, result.final_time, result.multipliers)
+    outputs = {"objective", "state", "costate", "control_derivative"}
+    swept = search.backend(found.grid).evaluate(arguments, outputs)
     assert swept.objective is not None and swept.state is not None and swept.costate is not None
     assert swept.control_derivative is not None
+    none, batch = torch.zeros_like(swept.state), search.instances.batch
+    return _Path(
+        swept.objective, swept.state, swept.costate, swept.control_derivative, none[..., :0], none, [""] * batch
+    )
+
+
+def _solution(instances: Instances, options: Options, search: Search, found: Found, began: float) -> Solution:
+    """States, costates, gradient, and H at the nodes."""
+    problem, result, grid = instances.problem, found.result, found.grid
+    instances = posed(instances, result)
+    backend, sweep_began = search.backend(grid), time.perf_counter()
+    control = Control(result.control, options.kind, grid)
+    path = _path(search, found)
+    data = instances.arguments(control, result.final_time).data
     times = grid.times(problem.t0, result.final_time)
-    mass = grid.basis_mass(options.kind).to(swept.state)[:, None] * (result.final_time - problem.t0)[:, None, None]
+    mass = grid.basis_mass(options.kind).to(path.state)[:, None] * (result.final_time - problem.t0)[:, None, None]
     hamiltonian, _, _ = backend.hamiltonian(
-        times.to(swept.state).flatten(),
-        swept.state.flatten(0, 1),
-        swept.costate.flatten(0, 1),
+        times.to(path.state).flatten(),
+        path.state.flatten(0, 1),
+        path.costate.flatten(0, 1),
         _at_nodes(control.values, grid.steps).flatten(0, 1),
         instances.parameters.repeat_interleave(grid.steps + 1, 0),
-        None if arguments.data is None else _node_data(arguments.data, grid.steps, instances.batch),
+        None if data is None else _node_data(data, grid.steps, instances.batch),
     )
     now = time.perf_counter()
     solution = Solution(
@@ -129,14 +172,16 @@ def _solution(instances: Instances, options: Options, search: Search, found: Fou
         maximize=problem.maximize,
         control_set=problem.control_set,
         time=times,
-        state=swept.state,
-        costate=swept.costate,
+        state=path.state,
+        costate=path.costate,
         control=control,
-        objective=-swept.objective if problem.maximize else swept.objective,
+        objective=-path.objective if problem.maximize else path.objective,
         hamiltonian=hamiltonian.reshape(instances.batch, -1),
-        control_gradient=swept.control_derivative / mass,
+        control_gradient=path.control_derivative / mass,
         multipliers=result.multipliers,
         penalties=result.penalties,
+        path_multipliers=path.path_multipliers,
+        state_multipliers=path.state_multipliers,
         parameters=instances.parameters,
         data=instances.data,
         status=result.status,
@@ -146,11 +191,12 @@ def _solution(instances: Instances, options: Options, search: Search, found: Fou
         method=options.method,
         scheme=options.scheme,
         backend=backend.name,
-        backend_reason=getattr(backend, "reason", ""),
+        backend_reason=_NEWTON if options.method == "newton" else getattr(backend, "reason", ""),
         accuracy=options.accuracy,
         timings={**search.seconds, "last sweep": now - sweep_began, "total": now - began},
         history=list(found.history),
         levels=list(found.levels),
+        worst=path.worst,
     )
     return solution[0] if instances.single else solution
 
@@ -168,18 +214,20 @@ def _node_data(data: Tensor, steps: int, batch: int) -> Tensor:
 # -- checks of the keywords ------------------------------------------------------------------------------------------
 
 
-def _check_problem(problem: Any) -> None:
+def _method(name: Any, problem: Any) -> str:
+    """The method that was asked for, or the one that suits the problem."""
     if not isinstance(problem, Problem):
         raise ProblemError(f"the problem is a {type(problem).__name__}; give a pontryagin.Problem")
-    problem.require_solvable_by_first_order()
-
-
-def _method(name: Any) -> str:
     if name in PLANNED:
         raise NotYetSupported(
-            f'method "{name}" ({PLANNED[name]}) is not part of this version; use {" or ".join(METHODS)}, or "auto"'
+            f'method "{name}" ({PLANNED[name]}) is not part of this version; use {" or ".join(KNOWN)}, or "auto"'
         )
-    return DEFAULT_METHOD if name == "auto" else _one_of("method", name, ("auto", *METHODS))
+    _one_of("method", name, ("auto", *KNOWN))
+    if name == "auto":
+        return DEFAULT_METHOD if not problem.beyond_first_order else "newton"
+    if name != "newton":
+        problem.require_solvable_by_first_order()
+    return str(name)
 
 
 def _one_of(what: str, given: Any, known: Any) -> Any:

@@ -24,6 +24,9 @@ class Status(Enum):
         "The terminal constraints could not be met: check that the end can be reached within the horizon and the "
         "control bounds, or start from another guess."
     )
+    UNBOUNDED = (
+        "The objective falls without end: bound the controls or the final time, and check the signs of the costs."
+    )
     INTERRUPTED = "The solve was interrupted: the answer is the best one found until then."
 
     @property

@@ -27,9 +27,20 @@ from pontryagin.records import Level
 from pontryagin.status import Status
 from pontryagin.time_grid import TimeGrid
 
-FORMAT = 1
+FORMAT = 2
 
-PLAIN = ("name", "maximize", "method", "scheme", "backend", "backend_reason", "accuracy", "timings", "reference")
+PLAIN = (
+    "name",
+    "maximize",
+    "method",
+    "scheme",
+    "backend",
+    "backend_reason",
+    "accuracy",
+    "timings",
+    "worst",
+    "reference",
+)
 
 
 def save(solution: Answer, path: str | PathLike[str]) -> None:

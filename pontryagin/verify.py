@@ -3,6 +3,7 @@
     state            x against the re-integration of the control found, by another method of order 5 with shorter steps
     objective        J, from the same re-integration
     bounds           u in U
+    path             c <= 0 and state bounds at the nodes
     terminal         psi = 0, gamma <= 0 at the end of the re-integration
     costate          p against the derivatives of J + nu.e in every node, from the re-integration
     initial costate  p(t0) against central differences of J + nu.e in x0
@@ -12,6 +13,9 @@
     multipliers      nu >= 0 and nu gamma = 0 of the terminal inequalities
     hamiltonian      H constant in time, in the mean over time, where the problem is autonomous
     final time       H(t1) + phi_t + nu e_t = 0 where t1 is free; of one sign where it lies on its bound
+
+Path constraints and state bounds act at nodes, mu w c_x is part of the costate there. Where they or integral
+constraints change what a check means, it is left out, and the report says so.
 
 Everything runs in float64 with the functions as they were written, whatever backend solved; the central differences
 alone use that backend, to integrate forward. All values are relative: to one plus the largest state, costate or
@@ -36,7 +40,7 @@ from pontryagin.instances import Instances
 from pontryagin.pointwise import Points
 from pontryagin.problem import Problem
 from pontryagin.records import Check, Report
-from pontryagin.reintegrate import Flows, Reintegration, reintegrate
+from pontryagin.reintegrate import Flows, Pushes, Reintegration, reintegrate
 from pontryagin.tableau import DORMAND_PRINCE, TSITOURAS, Tableau
 
 #: Limit of a condition that only the continuous optimum meets, times the number of steps.
@@ -81,15 +85,26 @@ class _Verification:
     accuracy: float
 
     def report(self) -> Report:
-        checks, left_out = [
-            self._state(), self._objective(), self._bounds(), self._costate(), self._initial_costate(),
-            self._transversality(), self._stationarity(), self._minimum(),
-        ], []  # fmt: skip
+        checks, left_out = [self._state(), self._objective(), self._bounds()], []
+        problem = self.problem
+        if problem.functions.integrand is None:
+            checks += [self._costate(), self._transversality(), self._stationarity()]
+        else:
+            left_out.append("costates and stationarity: integral constraints are part of H, and not checked")
+        constrained = problem.functions.path_constraint is not None or problem.state_bounds is not None
+        if problem.functions.integrand is None and not constrained:
+            checks.insert(-2, self._initial_costate())
+        if problem.functions.integrand is None and problem.functions.path_constraint is None:
+            checks.append(self._minimum())
+        if constrained:
+            checks.insert(3, self._path())
         if self.problem.equality_count + self.problem.inequality_count:
             checks.insert(3, self._terminal())
         if self.problem.inequality_count:
             checks.append(self._multipliers())
-        if self._autonomous():
+        if problem.functions.path_constraint is not None or problem.functions.integrand is not None:
+            left_out.append("minimum and hamiltonian: of u and H alone, which constraints along the path change")
+        elif self._autonomous():
             checks.append(self._constancy())
         else:
             left_out.append("hamiltonian is not constant: the problem depends on time")
@@ -132,7 +147,52 @@ class _Verification:
             change = torch.maximum(((x - y).abs() / (1 + y.abs())).amax(2).sum(1), (cost - same).abs().sum(1))
             if bool((change < self.accuracy / 10).all()):
                 break
-        return reintegrate(flows, self.state, s.multipliers.double())
+        return reintegrate(flows, self.state, s.multipliers.double(), self.pushes)
+
+    @cached_property
+    def node_weights(self) -> Tensor:
+        """(B, N+1) of time: those of constraints at the nodes."""
+        duration = self.solution.final_time.double() - self.problem.t0
+        return duration[:, None] * self.control.grid.basis_mass("linear").to(self.state)
+
+    @cached_property
+    def nodes(self) -> Points:
+        """All nodes, N+1 points for each problem; the last value of a constant control stands at the end too."""
+        s, values, count = self.solution, self.control.values, self.state.shape[1]
+        values = values if values.shape[1] == count else torch.cat((values, values[:, -1:]), 1)
+        data = self.state.new_empty(*self.state.shape[:2], 0)
+        if s.data is not None:
+            data = s.data.on_grid(s.time).to(self.state).expand(len(self.state), -1, -1)
+            data = data if data.shape[1] == count else torch.cat((data, data[:, -1:]), 1)
+        theta = self.instances.parameters[:, None].expand(-1, count, -1)
+        fields = (s.time.double(), self.state, values, theta, data)
+        return Points(*(field.flatten(0, 1) for field in fields))
+
+    @cached_property
+    def path(self) -> tuple[Tensor, Tensor, Tensor]:
+        """c (B, N+1, k), mu.c_x (B, N+1, n) and mu.c_u (B, N+1, m) at the nodes."""
+        if self.problem.functions.path_constraint is None:
+            none = torch.zeros_like(self.state)
+            return none[..., :0], none, none.new_zeros(*none.shape[:2], self.problem.control_dim)
+        mu = self.solution.path_multipliers.double()
+        found = pointwise.path(self.problem, self.nodes, mu.flatten(0, 1))
+        c, by_state, by_control = (value.reshape(*self.state.shape[:2], -1) for value in found)
+        return c, by_state, by_control
+
+    @cached_property
+    def pushes(self) -> Pushes | None:
+        """Of path constraints and state bounds."""
+        if self.problem.functions.path_constraint is None and self.problem.state_bounds is None:
+            return None
+        _, by_state, by_control = self.path
+        weights = self.node_weights[..., None]
+        by_state = weights * (by_state + self.solution.state_multipliers.double())
+        by_control = weights * by_control
+        if self.control.kind == "constant":
+            by_control = by_control[:, :-1]
+        if self.problem.initial_state.isnan().any():  # bounds of a free initial state are no part of p(t0)
+            by_state[:, 0] -= weights[:, 0] * self.solution.state_multipliers[:, 0].double()
+        return Pushes(by_state, by_control)
 
     @property
     def scheme(self) -> Tableau:
@@ -188,12 +248,25 @@ class _Verification:
     def _objective(self) -> Check:
         claimed = self.solution.objective.double() * (-1 if self.problem.maximize else 1)
         found = self.again.cost + self.again.end.cost
+        found = found + pointwise.initial_cost(self.problem, self.state[:, 0], self.instances.parameters)
         return Check("objective", "J from the same", relative(claimed, found), 10 * self.accuracy)
 
     def _bounds(self) -> Check:
         values = self.control.values
         outside = (values - self.problem.control_set.project(values)).abs().amax((1, 2))
         return Check("bounds", "u in U", outside, 0.0)
+
+    def _path(self) -> Check:
+        c = self.path[0].clamp(min=0)
+        if self.control.kind == "constant":
+            c = c[:, :-1]
+        worst = torch.nn.functional.pad(c.flatten(1), (0, 1)).amax(1)
+        if self.problem.state_bounds is not None:
+            low, high = (side.to(self.state) for side in self.problem.state_bounds)
+            x = self.again.state
+            worst = torch.maximum(worst, torch.maximum(low - x, x - high).clamp(min=0).amax((1, 2)))
+        scale = 1 + self.again.state.abs().amax((1, 2))
+        return Check("path", "c <= 0 and states in their bounds, at the nodes", worst / scale, 10 * self.accuracy)
 
     def _terminal(self) -> Check:
         e, equalities = self.again.end.constraints, self.problem.equality_count
@@ -235,7 +308,8 @@ class _Verification:
         return Check("initial costate", meaning, error / self.costate_size, 100 * self.accuracy)
 
     def _transversality(self) -> Check:
-        miss = (self.costate[:, -1] - self.end.by_state).abs().amax(1)
+        expected = self.end.by_state if self.pushes is None else self.end.by_state + self.pushes.state[:, -1]
+        miss = (self.costate[:, -1] - expected).abs().amax(1)
         return Check("transversality", "p(t1) = phi_x + nu e_x", miss / self.costate_size, self.accuracy)
 
     def _multipliers(self) -> Check:

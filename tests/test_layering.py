@@ -21,8 +21,8 @@ LAYER = {
     **dict.fromkeys(["values", "time_grid", "tableau", "control_set", "control", "functions", "trial"], 1),
     **dict.fromkeys(["data", "parameters", "horizon", "problem", "graph", "mlp"], 1),
     # the principle, and the sweep as others see it
-    **dict.fromkeys(["hamiltonian", "second_order", "pointwise", "codegen"], 2),
-    **dict.fromkeys(["sweep", "sweep_arguments", "instances"], 2),
+    **dict.fromkeys(["hamiltonian", "second_order", "step_equations", "pointwise", "codegen"], 2),
+    **dict.fromkeys(["sweep", "shooting", "sweep_arguments", "instances"], 2),
     # where sweeps run, and the methods that ask for them
     **dict.fromkeys(["backend", "diagnose", "optim"], 3),
     # networks as vector fields
@@ -30,7 +30,7 @@ LAYER = {
     # what is made of an answer
     **dict.fromkeys(["answer", "guess", "plot", "progress", "reintegrate", "show", "store", "verify"], 4),
     # composition
-    **dict.fromkeys(["evaluate", "refine", "solution", "solve"], 5),
+    **dict.fromkeys(["evaluate", "newton", "refine", "solution", "solve"], 5),
     # for people
     **dict.fromkeys(["problems", "doctor", "cli_solve", "cli", "__main__"], 6),
 }
@@ -39,7 +39,7 @@ LAYER = {
 ALLOWED = {
     "graph": {"errors"},
     "codegen": {"errors", "graph", "tableau"},
-    "optim": {"errors", "status", "control_set", "sweep"},
+    "optim": {"errors", "status", "control_set", "sweep", "shooting"},
     "problems": {"errors", "problem"},
     "neural": {"errors", "tableau", "time_grid", "mlp", "backend"},
 }

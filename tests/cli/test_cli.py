@@ -220,7 +220,7 @@ def test_the_guess_of_the_gallery_is_used(capsys):
 WRONG = {
     "unknown problem": (["solve", "scalar_lqg"], "did you mean scalar_lqr"),
     "unknown method": ([*QUICK, "--method", "lbgfs"], "did you mean lbfgs"),
-    "planned method": ([*QUICK, "--method", "newton"], "not part of this version"),
+    "planned method": ([*QUICK, "--method", "indirect"], "not part of this version"),
     "unknown backend": ([*QUICK, "--backend", "gpu"], "expected one of auto"),
     "no steps": (["solve", "scalar_lqr", "--steps", "0"], "steps is 0"),
     "steps of words": (["solve", "scalar_lqr", "--steps", "many"], "invalid int value"),

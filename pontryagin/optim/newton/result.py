@@ -1,0 +1,81 @@
+"""What Newton's method is told, tells on the way and hands back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pontryagin.optim.result import IterationInfo
+from pontryagin.shooting import Array, Primal
+from pontryagin.status import Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewtonSettings:
+    """What steers the method; the meaning of every number is beside it."""
+
+    tolerance: float = 1e-8  # largest scaled dual and primal infeasibility and complementarity of a solved problem
+    max_iterations: int = 500
+    exact: bool = True  # False: Gauss-Newton, without the curvature of the constraints
+    barrier: float = 1.0  # first mu
+    warm_barrier: float = 1e-6  # first mu from multipliers that are known
+    barrier_factor: float = 0.2  # mu <- max(smallest, min(factor mu, mu^power))
+    barrier_power: float = 1.5
+    barrier_solved: float = 10.0  # a barrier problem is solved when its error is below this times mu
+    first_regularisation: float = 1e-4  # delta that is tried first
+    largest_regularisation: float = 1e12
+    penalty: float = 1e3  # rho of the end equalities, in scaled units
+    trials: int = 30  # step lengths of one search
+    corrections: int = 2  # second-order corrections of one search
+    patience: int = 8  # searches in a row that may fail at points that satisfy the constraints
+
+    @property
+    def smallest_barrier(self) -> float:
+        """The last mu."""
+        return self.tolerance / 1000
+
+
+@dataclass(frozen=True)
+class NewtonInfo(IterationInfo):
+    """One row of the iteration table; in a batch, means and worst values of the problems still running.
+
+    `residual` is the scaled dual infeasibility, `violation` the primal one, `step` the last accepted length.
+    """
+
+    complementarity: float  # largest
+    barrier: float  # mu, largest
+    regularisation: float  # delta, largest
+
+
+@dataclass(frozen=True)
+class Warm:
+    """A point with all its multipliers, without the weights of nodes and the weight of J: what other grids can take."""
+
+    primal: Primal
+    costate: Array  # (B, N+1, ns)
+    end: Array  # (B, r)
+    sigma: Array  # (B, N+1, 2 nz + mi)
+    multiplier: Array  # (B, N+1, 2 nz + mi)
+    known: NDArray[np.bool_]  # (B,) whether the multipliers mean anything
+
+    def rows(self, index: NDArray[np.intp]) -> Warm:
+        """These problems of the batch."""
+        primal = Primal(self.primal.state[index], self.primal.control[index])
+        rest = (self.costate, self.end, self.sigma, self.multiplier, self.known)
+        return Warm(primal, *(value[index] for value in rest))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class NewtonResult:
+    """The last point of every problem, and how it ended."""
+
+    warm: Warm
+    objective: Array  # (B,) J
+    status: list[Status]
+    iterations: NDArray[np.int64]  # (B,)
+    residual: Array  # (B,) scaled dual infeasibility
+    violation: Array  # (B,) scaled primal infeasibility
+    worst: list[str]  # the constraint that is violated most, where and when on scaled time; empty where all hold
+    history: list[NewtonInfo]
