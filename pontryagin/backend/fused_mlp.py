@@ -174,11 +174,19 @@ class FusedMLP:
     def _tape(self, batch: int, steps: int) -> Tape:
         """Memory that was used before, where there is enough: fresh pages cost more than the sweep."""
         needed = self._core.tape_bytes(self._single, batch, steps)
-        fitting = [i for i, memory in enumerate(self._idle) if memory.numel() >= needed]
-        if fitting:
-            memory = self._idle.pop(min(fitting, key=lambda i: self._idle[i].numel()))
-        else:
-            memory = torch.empty(max(needed, 1), dtype=torch.uint8)
+        memory: Tensor | None = None
+        small: list[Tensor] = []
+        while memory is None:
+            try:
+                found = self._idle.pop()  # one step of the interpreter: no other thread has this memory
+            except IndexError:
+                memory = torch.empty(max(needed, 1), dtype=torch.uint8)
+            else:
+                if found.numel() >= needed:
+                    memory = found
+                else:
+                    small.append(found)
+        self._idle.extend(small)
         return Tape(memory, self._idle, batch, steps)
 
 

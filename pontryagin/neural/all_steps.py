@@ -52,8 +52,7 @@ class AllSteps:
         """(R, ...) the weights that stages read."""
         if self.flow.stages.plain:
             return weights
-        matrix = self.flow.stages.matrix()
-        return {name: torch.tensordot(matrix.to(w), w, 1) for name, w in weights.items()}
+        return {name: self.flow.stages.expanded(w) for name, w in weights.items()}
 
     def _evaluate(self, t: Tensor, x: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
         """f (N, B, ...) and L (N, B) at times t (N,)."""

@@ -100,17 +100,22 @@ class EMSA:
         self.gradient_norm = self._norm(sweep)
         hamiltonian = _Hamiltonian(self.net, sweep, old, self.rho)
         epsilon = self.epsilon
-        for _ in range(TRIALS):
-            new = self._minimised(hamiltonian, old, epsilon)
-            self._assign(new)
-            after, moved = self._tried(x, target), hamiltonian.distance(new)
-            if after <= before - SUFFICIENT * moved:
-                self.accepted += 1
-                self.epsilon = max(SHRINKAGE * epsilon, self._least)
-                return after
-            epsilon *= GROWTH
-        self._assign(old)
-        return before
+        kept = old
+        try:
+            for _ in range(TRIALS):
+                new = self._minimised(hamiltonian, old, epsilon)
+                self._assign(new)
+                after, moved = self._tried(x, target), hamiltonian.distance(new)
+                if after <= before - SUFFICIENT * moved:
+                    kept = new
+                    self.accepted += 1
+                    self.epsilon = max(SHRINKAGE * epsilon, self._least)
+                    return after
+                epsilon *= GROWTH
+            return before
+        finally:  # a trial that was refused, or interrupted, leaves no trace
+            if kept is old:
+                self._assign(old)
 
     def _minimised(self, hamiltonian: _Hamiltonian, old: dict[str, Tensor], epsilon: float) -> dict[str, Tensor]:
         """Weights after a few iterations of L-BFGS from the old ones."""
@@ -156,7 +161,7 @@ class EMSA:
         """|dJ/dw| of the coefficients that are trained."""
         integrals = torch.from_numpy(self.net.spline.integrals)
         squares = [
-            float((sweep.weight_gradient[name].flatten(1) * integrals.to(w)[:, None]).square().sum())
+            float((_rows(sweep.weight_gradient[name]) * integrals.to(w)[:, None]).square().sum())
             for name, w in self.net.field.named_parameters()
             if w.requires_grad
         ]
@@ -196,5 +201,10 @@ class _Hamiltonian:
 
     def distance(self, weights: dict[str, Tensor]) -> Tensor:
         """Scalar int |w - w-|^2 dt of the weights that are trained."""
-        moves = [(weights[name] - self.old[name]).flatten(1) for name in self.trained]
+        moves = [_rows(weights[name] - self.old[name]) for name in self.trained]
         return torch.stack([(move * (self.mass.to(move) @ move)).sum() for move in moves]).sum()
+
+
+def _rows(w: Tensor) -> Tensor:
+    """(K, number of components), of parameters without axes, too."""
+    return w.reshape(len(w), w[0].numel())

@@ -7,6 +7,7 @@ coefficients of w(t), all K equal to the value it had. At a time t the module is
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -75,6 +76,14 @@ def random(field: nn.Module) -> bool:
     return any(isinstance(module, _DROPOUTS) and module.training and module.p > 0 for module in field.modules())
 
 
+def _drawn_seed() -> int:
+    return int(torch.randint(2**62, ()).item())
+
+
+def _random_state(x: Tensor) -> Tensor:
+    return torch.cuda.get_rng_state(x.device) if x.is_cuda else torch.get_rng_state()
+
+
 class FieldCall:
     """f(t, x) with weights w(t), the same random masks at every call.
 
@@ -83,19 +92,37 @@ class FieldCall:
 
     def __init__(self, field: nn.Module, timed: bool, column: bool) -> None:
         self.field, self.timed, self.column = field, timed, column
-        self.seed = int(torch.randint(2**62, ()).item()) if random(field) else None
+        self.seed = _drawn_seed() if random(field) else None
+        self._unsure = self.seed is None and field.training  # functional dropout, say, is not seen from outside
 
     def __call__(self, t: float, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         if self.column:
             arguments: tuple[Tensor, ...] = (torch.cat([x, x.new_full((*x.shape[:-1], 1), t)], -1),)
         else:
             arguments = (x.new_tensor(t), x) if self.timed else (x,)
+        if self._unsure:
+            self._unsure = False
+            before = _random_state(x)
+            with torch.no_grad():  # a trial that leaves no trace in a checkpoint
+                self._call(weights, arguments)
+            if not torch.equal(before, _random_state(x)):
+                self.seed = _drawn_seed()
         if self.seed is None:
-            return self._checked(t, x, self._call(weights, arguments))
+            return self._checked(t, x, self._untouched(weights, arguments))
         devices = [x.device] if x.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.seed)
-            return self._checked(t, x, self._call(weights, arguments))
+            return self._checked(t, x, self._untouched(weights, arguments))
+
+    def _untouched(self, weights: Mapping[str, Tensor], arguments: tuple[Tensor, ...]) -> Tensor:
+        state = arguments[-1]
+        if state.is_inference():
+            return self._call(weights, arguments)
+        before = state._version
+        answer = self._call(weights, arguments)
+        if state._version != before:
+            raise ProblemError("the field changes its argument x in place (inplace=True?); a vector field must not")
+        return answer
 
     def _call(self, weights: Mapping[str, Tensor], arguments: tuple[Tensor, ...]) -> Tensor:
         try:
@@ -125,13 +152,40 @@ def used(end: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
     return result
 
 
+def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """A backward pass without derivatives of its own: asking for them is an error, also where torch's namesake of this
+    decorator answers constants because the incoming derivatives are some (`net(x).sum()`)."""
+
+    @functools.wraps(backward)
+    def wrapped(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
+        with torch.no_grad():
+            found = backward(ctx, *cotangents)
+        if not torch.is_grad_enabled():
+            return tuple(found)
+        return tuple(g if g is None else _Last.apply(g.requires_grad_()) for g in found)  # type: ignore[no-untyped-call]
+
+    return wrapped
+
+
+class _Last(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> None:
+        raise RuntimeError(
+            "this derivative is once_differentiable; second ones take backend='torch', gradient='discrete'"
+        )
+
+
 class _Used(torch.autograd.Function):
     """The first argument as it is; the others receive zeros, so that none of them is left with None."""
 
     @staticmethod
     def forward(ctx: Any, end: Tensor, *weights: Tensor) -> Tensor:
         ctx.shapes = [(w.shape, w.dtype, w.device) for w in weights]
-        return end.view_as(end)
+        return end.clone()  # a view could not be changed in place afterwards
 
     @staticmethod
     def backward(ctx: Any, end: Tensor) -> tuple[Tensor | None, ...]:

@@ -104,7 +104,11 @@ class Flow:
         """As `unrolled`, keeping the nodes of about sqrt(N) segments; each is run again for its derivative."""
         length = math.isqrt(max(self.steps - 1, 0)) + 1
 
+        versions = [w._version for w in weights.values()]
+
         def segment(first: int, x: Tensor, cost: Tensor) -> Point:
+            if versions != [w._version for w in weights.values()]:
+                raise RuntimeError("weights were changed in place between the forward pass and backward()")
             point = (x, cost)
             for n in range(first, min(first + length, self.steps)):
                 point = self.step(n, point, weights)

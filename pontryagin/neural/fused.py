@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from pontryagin.backend.fused_mlp import FusedMLP, Gradient
 from pontryagin.mlp import MLP
+from pontryagin.neural.field import once_differentiable
 from pontryagin.neural.path_cost import PathCost
 from pontryagin.neural.stage_weights import StageWeights
 from pontryagin.tableau import Tableau
@@ -58,8 +58,7 @@ class FusedFlow:
         """(R, ...) the weights that stages read, differentiable in the coefficients (K, ...)."""
         if self.stages.plain:
             return [w if w.is_contiguous() else w.contiguous() for w in weights]
-        matrix = self.stages.matrix()
-        return [torch.tensordot(matrix.to(w), w, 1) for w in weights]
+        return [self.stages.expanded(w) for w in weights]
 
     def run(self, x: Tensor, weights: Sequence[Tensor], *, lean: bool) -> tuple[Tensor, Tensor]:
         """The end of the horizon (B, D) and the cost of the path (B,); `lean` keeps nothing for the way back but x."""

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pontryagin.errors import NotYetSupported, ProblemError, unknown_name
+from pontryagin.errors import NonFiniteError, NotYetSupported, ProblemError, unknown_name
 from pontryagin.mlp import MLP
 from pontryagin.neural import costs, finite
 from pontryagin.neural.batch import Reduction, checked_reduction, factor, horizon_of, matching, reduced, started
@@ -25,7 +25,7 @@ from pontryagin.neural.field import FieldCall, coefficients, map_coefficients, t
 from pontryagin.neural.flow import Flow
 from pontryagin.neural.fused import DTYPES, FusedFlow
 from pontryagin.neural.path_cost import PathCost, RunningCost
-from pontryagin.neural.recognise import Perceptron, perceptron
+from pontryagin.neural.recognise import Perceptron, hooked, perceptron, reads_time
 from pontryagin.neural.reversible import continuous, reversible
 from pontryagin.neural.stage_weights import StageWeights
 from pontryagin.neural.trajectory import Trajectory, trajectory
@@ -96,14 +96,16 @@ class ODENet(nn.Module):
         self.horizon = horizon_of(horizon)
         self.grid = steps if isinstance(steps, TimeGrid) else TimeGrid.uniform(steps)
         self.tableau = tableau_named(scheme)
-        self.spline = weight_spline(weights, self.horizon, self.grid.steps)
+        self.spline = weight_spline(weights, self.horizon, self.grid.times(*self.horizon).tolist())
         self.running_cost, self.augment, self.gradient = running_cost, augment, gradient
         found = perceptron(field)
         self.field = coefficients(field, self.spline.count)
         self.takes_time = takes_time(field)
+        self._column = not self.takes_time and reads_time(field)
         self._perceptron = found if isinstance(found, Perceptron) else None
         names = [name for name, _ in self.field.named_parameters()] if isinstance(found, str) else found.names
         self._slots = [(self.field.get_submodule(path), name) for path, _, name in (n.rpartition(".") for n in names)]
+        self._layers = list(self.field.modules())
         self._discretise()
         self.backend, self.reason = self._choose(backend, found)
         if backend == "auto" and self.backend == "torch":
@@ -129,7 +131,8 @@ class ODENet(nn.Module):
 
     def extra_repr(self) -> str:
         t0, t1 = self.horizon
-        kind = f"degree {self.spline.degree} on {len(self.spline.times) - 1} intervals"
+        intervals = len(self.spline.times) - 1
+        kind = f"degree {self.spline.degree} on {intervals} interval{'s' if intervals > 1 else ''}"
         return (
             f"({t0:g}, {t1:g}), {self.steps} steps of {self.tableau.name}, weights of {kind}, "
             f"gradient {self.gradient}, backend {self.backend}"
@@ -212,7 +215,11 @@ class ODENet(nn.Module):
         other = copy.deepcopy(self)
         other.grid = self.grid if steps is None else steps if isinstance(steps, TimeGrid) else TimeGrid.uniform(steps)
         other.tableau = self.tableau if scheme is None else tableau_named(scheme)
-        other.spline = self.spline if weights is None else weight_spline(weights, self.horizon, other.grid.steps)
+        other.spline = (
+            self.spline
+            if weights is None
+            else weight_spline(weights, self.horizon, other.grid.times(*self.horizon).tolist())
+        )
         if weights is not None:
             projection = torch.from_numpy(other.spline.projection(self.spline))
             map_coefficients(other.field, lambda w: torch.tensordot(projection.to(w), w, 1))
@@ -249,14 +256,18 @@ class ODENet(nn.Module):
         return ("torch", obstacle) if obstacle else ("fused", "the field is a perceptron that the kernels know")
 
     def _fuses(self, x: Tensor) -> bool:
-        return self.backend == "fused" and x.device.type == "cpu" and x.dtype in DTYPES
+        """Whether this call runs in the fused kernels: not where the field was changed after the net was made."""
+        if self.backend != "fused" or not isinstance(x, Tensor) or x.device.type != "cpu" or x.dtype not in DTYPES:
+            return False
+        layers = list(self.field.modules())
+        same = len(layers) == len(self._layers) and all(a is b for a, b in zip(layers, self._layers, strict=True))
+        return same and not any(hooked(layer) for layer in layers)
 
     def _weights(self) -> dict[str, Tensor]:
         return dict(self.field.named_parameters())
 
     def _flow(self) -> Flow:
-        column = self._perceptron is not None and self._perceptron.mlp.time
-        call = FieldCall(self.field, self.takes_time, column)
+        call = FieldCall(self.field, self.takes_time, self._column)
         return Flow(call, self.tableau, self._nodes, self._stages, self.running_cost)
 
     def _ordered(self) -> list[Tensor]:
@@ -281,6 +292,7 @@ class ODENet(nn.Module):
                 end = used(end, weights)
         if not finite.is_finite(end):
             finite.refuse(self._flow(), start, weights)
+            raise NonFiniteError("the end of a net is not finite, though its steps in PyTorch are; please report this")
         return end, cost
 
     def _fused_squared_error(self, x: Tensor, target: Tensor, reduction: str) -> Tensor:
@@ -291,7 +303,7 @@ class ODENet(nn.Module):
         if not math.isfinite(value.item()):
             finite.refuse(self._flow(), start, self._weights())
         by_weights = self._weight_cost()
-        return value if by_weights is None else value + by_weights * (1.0 if reduction == "mean" else len(start))
+        return value if by_weights is None else value + by_weights * (scale * len(start))
 
     def _weight_cost(self) -> Tensor | None:
         """Scalar, what depends on weights alone; None where there is none."""
@@ -301,8 +313,9 @@ class ODENet(nn.Module):
 
     def _started(self, x: Tensor) -> Tensor:
         """The checked input with its augmentation."""
-        first = next(iter(self._ordered()), None)
-        return started(x, first, self.augment, None if self._perceptron is None else self._perceptron.mlp.dim)
+        first = next(self.field.parameters(), None)
+        flat = self.backend == "fused" or (isinstance(x, Tensor) and x.dim() == 2)
+        return started(x, first, self.augment, self._perceptron.mlp.dim if self._perceptron and flat else None)
 
 
 def _widest(mlp: MLP) -> int:

@@ -53,7 +53,7 @@ class PathCost:
         form = torch.from_numpy(0.5 * (self.decay * spline.mass + self.smoothness * spline.stiffness))
         total: Tensor | None = None
         for w in weights.values():
-            flat = w.flatten(1)
+            flat = w.reshape(len(w), w[0].numel())
             term = (flat * (form.to(w) @ flat)).sum()
             total = term if total is None else total + term
         return total

@@ -43,10 +43,10 @@ def perceptron(field: nn.Module) -> Perceptron | str:
     bias: list[bool] = []
     names: list[str] = []
     fresh = False  # whether the last layer read is a Linear, which an activation may follow
+    for name, layer in [("", field), *layers]:
+        if hooked(layer):
+            return f"layer {name} of the field has hooks" if name else "the field has hooks"
     for name, layer in layers:
-        hooked = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
-        if hooked:
-            return f"layer {name} of the field has hooks"
         if type(layer) is nn.Linear:
             if widths and layer.in_features != widths[-1]:
                 return f"layer {name} takes {layer.in_features} components, the one before gives {widths[-1]}"
@@ -75,6 +75,19 @@ def perceptron(field: nn.Module) -> Perceptron | str:
     timed = widths[0] == widths[-1] + 1
     widths[0] = widths[-1]  # of the state; the time is an input of its own
     return Perceptron(MLP(tuple(widths), tuple(activations), tuple(bias), timed), tuple(names))
+
+
+def reads_time(field: nn.Module) -> bool:
+    """Whether an nn.Sequential (or nn.Linear) takes one component more than it gives: the time, in the last column."""
+    linear = (
+        [m for m in field.modules() if isinstance(m, nn.Linear)] if isinstance(field, nn.Sequential | nn.Linear) else []
+    )
+    return bool(linear) and linear[0].in_features == linear[-1].out_features + 1
+
+
+def hooked(layer: nn.Module) -> bool:
+    """Whether functions are called around the layer, which kernels would not call."""
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
 def _activation(layer: nn.Module) -> str | None:

@@ -19,22 +19,40 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from pontryagin.errors import ProblemError
+from pontryagin.neural.field import once_differentiable
 from pontryagin.neural.flow import Flow, Point
 
 #: l above: a thousand steps lose a factor of e.
 COUPLING = 0.999
 
 
+def _refuse_others(flow: Flow, x: Tensor, weights: dict[str, Tensor]) -> None:
+    """Derivatives reach x and the weights of the field alone; others that are wanted would be lost silently."""
+    if not torch.is_grad_enabled():
+        return
+    t, x, row = float(flow.nodes[0]), x.detach(), flow.stages.rows[flow.rows(0)[0]]
+    at = row.of({name: w.detach() for name, w in weights.items()})
+    f = flow.field(t, x, at)
+    rate = flow.cost_rate(t, x, f, at)
+    if f.requires_grad or (rate is not None and rate.requires_grad):
+        raise ProblemError(
+            "the field or the running cost depends on tensors that require a gradient besides x and the weights of the "
+            "field; gradient='reversible' and 'continuous' would lose it. Take 'discrete' or 'checkpoint'"
+        )
+
+
 def reversible(flow: Flow, x: Tensor, weights: dict[str, Tensor]) -> Point:
     """The end of the horizon by reversible steps; exact gradients of it, nothing kept but the end."""
+    _refuse_others(flow, x, weights)
     point: Point = _Reversible.apply(flow, tuple(weights), x, *weights.values())  # type: ignore[no-untyped-call]
     return point
 
 
 def continuous(flow: Flow, x: Tensor, weights: dict[str, Tensor]) -> Point:
     """The end of the horizon by plain steps; gradients by the adjoint equation, nothing kept but the end."""
+    _refuse_others(flow, x, weights)
     point: Point = _Continuous.apply(flow, tuple(weights), x, *weights.values())  # type: ignore[no-untyped-call]
     return point
 
@@ -113,7 +131,11 @@ def _adjoint_step(
             f = flow.field(start + c * h, X, at)
             rate = flow.cost_rate(start + c * h, X, f, at)
             hamiltonian = (P * f).sum() if rate is None else (P * f).sum() + (cost * rate).sum()
-            H_x, *H_w = torch.autograd.grad(hamiltonian, [X, *at.values()], materialize_grads=True)
+            wanted = [X, *at.values()]
+            if hamiltonian.requires_grad:
+                H_x, *H_w = torch.autograd.grad(hamiltonian, wanted, materialize_grads=True)
+            else:
+                H_x, *H_w = (torch.zeros_like(one) for one in wanted)
         slopes.append((f.detach(), -H_x))
         flow.stages.rows[row].add_transpose(gradients, {k: -h * b * g for k, g in zip(at, H_w, strict=True)})
         x_new, p_new = torch.add(x_new, slopes[-1][0], alpha=h * b), torch.add(p_new, slopes[-1][1], alpha=h * b)
@@ -142,6 +164,8 @@ def _differentiable(
         if cost is not None and spent is not None and spent.requires_grad:
             outputs, cotangents = [added, spent], [p, cost]
         leaves = [leaf for w in at.values() for leaf in w.values()]
+        if not any(output.requires_grad for output in outputs):
+            return torch.zeros_like(x)
         g_x, *g_w = torch.autograd.grad(outputs, [x, *leaves], cotangents, materialize_grads=True)
         found = iter(g_w)
         for row, w in at.items():

@@ -33,7 +33,7 @@ class Score:
 @torch.no_grad()
 def scored(model: nn.Module, loss: Loss, data: Batches, metrics: Mapping[str, Metric]) -> Score:
     """In evaluation mode. Accuracy is added where targets are integer classes."""
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         samples = 0
@@ -49,7 +49,8 @@ def scored(model: nn.Module, loss: Loss, data: Batches, metrics: Mapping[str, Me
                 measured.setdefault(name, []).append(len(x) * float(reduced(metric(output, y), len(x), "mean")))
             samples += len(x)
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
     if not samples:
         raise ProblemError("the data that the score is taken on have no samples")
     if math.isnan(sum(losses)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -70,16 +71,25 @@ class StageWeights:
     def at_node(self, k: int) -> Row:
         return self.rows[self.nodes[k]]
 
-    @property
+    @cached_property
     def plain(self) -> bool:
         """The rows that stages read forwards are the coefficients themselves, in order."""
         return [(row.first, row.values) for row in self.rows[: self.forward_count]] == [
             (k, (1.0,)) for k in range(self.spline.count)
         ]
 
-    def matrix(self) -> Tensor:
-        """(R, K) float64: the rows that stages read forwards."""
-        dense = torch.zeros(self.forward_count, self.spline.count, dtype=torch.float64)
-        for r, row in enumerate(self.rows[: self.forward_count]):
-            dense[r, row.first : row.first + len(row.values)] = torch.tensor(row.values, dtype=torch.float64)
-        return dense
+    @cached_property
+    def _table(self) -> tuple[Tensor, Tensor]:
+        """(R,) the first coefficient of each row that stages read forwards, and (R, degree + 1) its values."""
+        rows = self.rows[: self.forward_count]
+        values = torch.tensor([row.values for row in rows], dtype=torch.float64)
+        return torch.tensor([row.first for row in rows]), values
+
+    def expanded(self, w: Tensor) -> Tensor:
+        """(R, ...) the values of coefficients (K, ...) on all rows that stages read forwards."""
+        first, values = self._table
+        factors = values.to(w).reshape(*values.shape, *[1] * (w.dim() - 1))
+        total = factors[:, 0] * w[first]
+        for j in range(1, values.shape[1]):
+            total = total + factors[:, j] * w[first + j]
+        return total

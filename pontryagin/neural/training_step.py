@@ -61,6 +61,7 @@ class Descent:
 
         def closure() -> float:
             self.model.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad(set_to_none=True)  # it may have parameters of the loss, too
             J = self._objective(x, y)
             values.append(float(J.detach()))
             if not math.isfinite(values[-1]):

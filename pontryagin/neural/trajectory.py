@@ -52,7 +52,7 @@ def trajectory(
         nodes.append(x_k if x_k.requires_grad else x_k.requires_grad_())
         return nodes[-1]
 
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         end, cost = flow.unrolled(x.detach().clone(), watched, watch)
         objective = scale * cost.sum()
         if isinstance(flow.running_cost, PathCost):
@@ -68,7 +68,7 @@ def trajectory(
             found = tuple(torch.zeros_like(one) for one in wanted)
     state, costate = torch.stack(nodes, 1).detach(), torch.stack(found[: len(nodes)], 1)
     return Trajectory(
-        torch.from_numpy(flow.nodes),
+        torch.tensor(flow.nodes),
         state,
         costate,
         _hamiltonian(flow, state, costate, weights, scale),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from os import PathLike
 from typing import Any
 from zipfile import BadZipFile
@@ -78,7 +79,7 @@ def _read(path: str | PathLike[str]) -> dict[str, Tensor]:
             }
     except FileNotFoundError as error:
         raise ProblemError(f"there is no file {path}; give the checkpoint that fit wrote, with its .npz") from error
-    except (OSError, BadZipFile, ValueError, KeyError, EOFError) as error:
+    except (OSError, BadZipFile, ValueError, KeyError, EOFError, TypeError, zlib.error) as error:
         raise ProblemError(f"{path} holds no weights ({error}); give a checkpoint that fit wrote") from error
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise ProblemError(f"{path} has another format than {FORMAT}, which this version reads; train again")

@@ -69,7 +69,9 @@ class WeightSpline:
                 f"the weights have knots from {self.knots[0]:g} to {self.knots[-1]:g}, which do not cover the horizon "
                 f"from {t0:g} to {t1:g}"
             )
-        return self
+        # On the horizon these are the same functions, and integrals are over the horizon alone.
+        inner = [knot for knot in self.knots if t0 + slack < knot < t1 - slack]
+        return WeightSpline(self.degree, knots=(t0, *inner, t1))
 
     @cached_property
     def times(self) -> Array:
@@ -171,12 +173,12 @@ class WeightSpline:
         return np.concatenate([np.repeat(knots[0], degree), knots, np.repeat(knots[-1], degree)])
 
 
-def weight_spline(weights: str | WeightSpline, horizon: tuple[float, float], steps: int) -> WeightSpline:
+def weight_spline(weights: str | WeightSpline, horizon: tuple[float, float], nodes: Sequence[float]) -> WeightSpline:
     """The spline that `weights` names: "constant", "per_step", "linear" (knots at the nodes), or a WeightSpline."""
     named = {
         "constant": WeightSpline(0, intervals=1),
-        "per_step": WeightSpline(0, intervals=steps),
-        "linear": WeightSpline(1, intervals=steps),
+        "per_step": WeightSpline(0, knots=tuple(nodes)),
+        "linear": WeightSpline(1, knots=tuple(nodes)),
     }
     if isinstance(weights, WeightSpline):
         return weights.on(horizon)

@@ -369,7 +369,7 @@ def test_what_is_no_field_says_so(field, sentence):
 )
 def test_wrong_inputs_say_what_is_right(x, sentence):
     with pytest.raises(pmp.ProblemError, match=sentence):
-        net_of()(x)
+        net_of(backend="fused")(x)
 
 
 def test_a_field_of_another_shape_is_refused():

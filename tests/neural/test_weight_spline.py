@@ -127,4 +127,4 @@ def test_knots_that_do_not_cover_the_horizon_are_refused():
 
 def test_unknown_weights_are_refused_with_the_known_ones():
     with pytest.raises(ProblemError, match="expected constant, per_step, linear, or a WeightSpline"):
-        weight_spline("cubic", (0.0, 1.0), 3)
+        weight_spline("cubic", (0.0, 1.0), [0.0, 1.0])
