@@ -14,7 +14,8 @@ from pontryagin.backend.cuda_driver import CudaDevice
 from pontryagin.codegen.cuda_library import BLOCK, KERNEL
 
 COPIED = 2**30  # bytes
-CHAINS, ROUNDS, THREADS = 8, 4096, 2048  # independent sums a thread, multiply-adds in each, threads a multiprocessor
+THREADS = 4 * 2048  # a multiprocessor
+CHAINS, UNROLLED, ROUNDS = 8, 32, 128  # independent sums a thread; multiply-adds in each, without a loop, and times
 GROUP = "ceilings"
 
 TEXT = """
@@ -26,7 +27,10 @@ extern "C" __global__ void __launch_bounds__({block}) {kernel}(const __grid_cons
   const {real} a = static_cast<{real}>(0.999), b = static_cast<{real}>(1e-3);
   for (long long k = 0; k < peak.rounds; ++k) {{
 #pragma unroll
-    for (int j = 0; j < {chains}; ++j) x[j] = {fma}(x[j], a, b);
+    for (int r = 0; r < {unrolled}; ++r) {{
+#pragma unroll
+      for (int j = 0; j < {chains}; ++j) x[j] = {fma}(x[j], a, b);
+    }}
   }}
   {real} sum = 0;
   for (int j = 0; j < {chains}; ++j) sum += x[j];
@@ -49,7 +53,7 @@ class Work:
 
 def peak_text(dtype: torch.dtype) -> str:
     real, fma = ("float", "fmaf") if dtype == torch.float32 else ("double", "fma")
-    return TEXT.format(real=real, fma=fma, block=BLOCK, kernel=KERNEL, chains=CHAINS)
+    return TEXT.format(real=real, fma=fma, block=BLOCK, kernel=KERNEL, chains=CHAINS, unrolled=UNROLLED)
 
 
 @lru_cache
@@ -58,12 +62,12 @@ def multiply_add_peak(dtype: torch.dtype) -> float:
     device = CudaDevice(torch.device("cuda"))
     text = peak_text(dtype)
     kernel = device.kernel(f"peak {text}", lambda: text)
-    threads = torch.cuda.get_device_properties(device.memory).multi_processor_count * THREADS * 4
+    threads = torch.cuda.get_device_properties(device.memory).multi_processor_count * THREADS
     to = torch.empty(threads, dtype=dtype, device=device.memory)
     job = Peak(to.data_ptr(), ROUNDS)
     seconds = median(lambda: device.launch(kernel, threads, job))
     assert bool(to.isfinite().all()), "the kernel of the peak did not write its sums"
-    return 2.0 * CHAINS * ROUNDS * threads / seconds
+    return 2.0 * CHAINS * UNROLLED * ROUNDS * threads / seconds
 
 
 @lru_cache

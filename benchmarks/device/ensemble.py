@@ -25,6 +25,7 @@ from benchmarks.device.operations import Counted, Tally, of_one_step
 from benchmarks.device.timing import interleaved
 from benchmarks.ours import BACKEND
 from benchmarks.report import Report
+from benchmarks.timing import Call
 from benchmarks.workloads.lorenz import BETA, SIGMA
 from benchmarks.workloads.workload import rk4
 from pontryagin.sweep import Arguments
@@ -38,6 +39,7 @@ MS = "ms a call"
 
 FORWARD = frozenset({"terminal"})
 GRADIENT = frozenset({"terminal", "initial_state_derivative", "parameter_derivative"})
+Made = tuple[Call, Callable[[], list[Tensor]]]  # what is timed, and what it answers
 WAYS = {"final state": FORWARD, "gradient": GRADIENT}
 FORWARD_LIMIT, GRADIENT_LIMIT, SHARE = "<= 0.5", "<= 6", ">= 60"  # milliseconds; times forward; percent
 
@@ -185,15 +187,17 @@ def others(report: Report, quick: bool) -> None:
             mine = partial(kernels, given, outputs)
             for name, make in _makers(systems, outputs, quick).items():
                 with attempt(report, f"{name}, Lorenz ensemble, {way}, B={size}"):
-                    call, answer = make()
-                    wrong = asserted(name, answer(), systems, outputs)
-                    times = interleaved({name: call, BACKEND: mine}, 5, budget_seconds=6.0)
-                    group = f"Lorenz ensemble, {way}, {STEPS} steps, float32: PyTorch"
-                    report.row(name, times.median(name) * 1e3, MS, size, wrong, group)
-                    report.row(f"{name} over {BACKEND}", times.ratio(name, BACKEND), "times", size, group=group)
+                    _beside(report, name, make, mine, systems, way)
 
 
-Made = tuple[Callable[[], object], Callable[[], list[Tensor]]]
+def _beside(report: Report, name: str, make: Callable[[], Made], mine: Call, systems: Systems, way: str) -> None:
+    """A function of its own: what the other holds of the device's memory is free when it returns."""
+    call, answer = make()
+    size, group = len(systems.rho), f"Lorenz ensemble, {way}, {STEPS} steps, float32: PyTorch"
+    wrong = asserted(name, answer(), systems, WAYS[way])
+    times = interleaved({name: call, BACKEND: mine}, 5, budget_seconds=6.0)
+    report.row(name, times.median(name) * 1e3, MS, size, wrong, group)
+    report.row(f"{name} over {BACKEND}", times.ratio(name, BACKEND), "times", size, group=group)
 
 
 def _makers(systems: Systems, outputs: frozenset[str], quick: bool) -> dict[str, Callable[[], Made]]:

@@ -15,7 +15,7 @@ from benchmarks.device.kernels import DEVICE, KERNEL, Kernels
 from benchmarks.device.operations import Counted, Operations, Tally, of_one_step
 from benchmarks.device.timing import interleaved
 from benchmarks.ours import BACKEND, SWEEP
-from benchmarks.peers import PEERS, peers
+from benchmarks.peers import peers
 from benchmarks.report import PER_STEP, Report
 from benchmarks.workloads import CARTPOLE
 from benchmarks.workloads.in_torch import autograd
@@ -32,6 +32,8 @@ EAGER = "eager PyTorch and autograd"
 GRAPH, COMPILED, BOTH = "CUDA graph of eager PyTorch", "torch.compile of one step", "CUDA graph of compiled steps"
 DIFFRAX = "diffrax, constant steps of RK4"
 FASTER = {1024: ">= 100", 65536: ">= 100", 2**20: ">= 40"}  # than eager PyTorch
+Note = Callable[[str], None]
+Maker = Callable[[Note], Iterator[Contender]]  # made when its turn has come
 FASTER_THAN_BEST, FASTER_THAN_DIFFRAX, SHARE = ">= 10", ">= 20", ">= 60"
 
 
@@ -58,12 +60,7 @@ def _one_size(report: Report, workload: Workload, size: int, quick: bool) -> Non
     best: dict[str, float] = {}
     for name, make in _others(batch, quick):
         with attempt(report, f"{name}, {workload.name}, B={size}"):
-            for other in make(report.note):
-                error = asserted(other.name, other.answer(), batch, other.scheme)
-                wall = (other.name,) if "JAX" in other.name or "diffrax" in other.name else ()
-                beside = interleaved({other.name: other.call, SWEEP: mine.call}, 7, budget_seconds=8.0, wall=wall)
-                report.row(other.name, _per_step(beside.median(other.name), batch), PER_STEP, size, error, group)
-                best[other.name] = beside.ratio(other.name, SWEEP)
+            _beside(report, make, mine, batch, group, best)
     if EAGER in best:
         report.check(f"{workload.name}: {EAGER} over {SWEEP}", best[EAGER], FASTER[size], size)
     quickest = min((name for name in best if name in (GRAPH, COMPILED, BOTH)), key=best.__getitem__, default=None)
@@ -74,11 +71,20 @@ def _one_size(report: Report, workload: Workload, size: int, quick: bool) -> Non
         report.check(f"{workload.name}: {DIFFRAX} over {SWEEP}", best[DIFFRAX], FASTER_THAN_DIFFRAX, size)
 
 
-Note = Callable[[str], None]
-Makers = Iterator[tuple[str, Callable[[Note], Iterator[Contender]]]]
+def _beside(report: Report, make: Maker, mine: Contender, batch: Batch, group: str, best: dict[str, float]) -> None:
+    """Rows of the contenders that are made, and in `best` how many times longer than ours they take.
+
+    A function of its own: what they hold of the device's memory is free when it returns.
+    """
+    for other in make(report.note):
+        error = asserted(other.name, other.answer(), batch, other.scheme)
+        wall = (other.name,) if other.name.startswith(("JAX", "diffrax")) else ()
+        times = interleaved({other.name: other.call, SWEEP: mine.call}, 7, budget_seconds=8.0, wall=wall)
+        report.row(other.name, _per_step(times.median(other.name), batch), PER_STEP, batch.size, error, group)
+        best[other.name] = times.ratio(other.name, SWEEP)
 
 
-def _others(batch: Batch, quick: bool) -> Makers:
+def _others(batch: Batch, quick: bool) -> Iterator[tuple[str, Maker]]:
     """Names and makers: each is made when its turn has come, so that one that fails takes none along."""
 
     def graph_of(name: str, call: Callable[[], Answer]) -> Iterator[Contender]:
@@ -90,7 +96,7 @@ def _others(batch: Batch, quick: bool) -> Makers:
 
         yield Contender(name, replay, filled)
 
-    def named(peer: str, of: Batch) -> Callable[[Note], Iterator[Contender]]:
+    def named(peer: str, of: Batch) -> Maker:
         return lambda note: peers(of, 1, note, only=(peer,))
 
     def compiled_and_captured(note: Note) -> Iterator[Contender]:
@@ -108,11 +114,10 @@ def _others(batch: Batch, quick: bool) -> Makers:
     on_host = Batch(batch.workload, batch.initial_state.cpu(), batch.control.cpu())
     for peer in ("jax", "diffrax"):
         yield peer, _on_its_gpu(named(peer, on_host))
-    if "torchdiffeq" in PEERS:
-        yield "torchdiffeq", named("torchdiffeq", batch)
+    yield "torchdiffeq", named("torchdiffeq", batch)
 
 
-def _on_its_gpu(make: Callable[[Note], Iterator[Contender]]) -> Callable[[Note], Iterator[Contender]]:
+def _on_its_gpu(make: Maker) -> Maker:
     def made(note: Note) -> Iterator[Contender]:
         try:
             import jax

@@ -17,7 +17,7 @@ SECTIONS: dict[Section, Callable[[Report, bool], None]] = {
     Section("cart-pole gradient", 160): gradients.cartpole,
     Section("Lorenz ensemble", 90): ensemble.ours,
     Section("Lorenz ensemble, others", 100): ensemble.others,
-    Section("compute-sanitizer", 60): checks.sanitizer,
+    Section("compute-sanitizer", 90): checks.sanitizer,
     Section("ODE-Net steps", 80): nets.odenet,
 }
 

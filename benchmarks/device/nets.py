@@ -16,62 +16,77 @@ from benchmarks.device.kernels import DEVICE
 from benchmarks.device.timing import interleaved
 from benchmarks.odenet import ours
 from benchmarks.odenet.contender import TOLERANCE
-from benchmarks.odenet.in_torch import mean_square, reference, unrolled
-from benchmarks.odenet.task import Answer, Shape, Task, Weights, task
+from benchmarks.odenet.in_torch import mean_square, one_step, reference, unrolled
+from benchmarks.odenet.task import STEPS, Answer, Shape, Task, Weights, task
 from benchmarks.report import Report
+from benchmarks.timing import Call
 
 SHAPES, SIZES = (Shape(2, 64), Shape(32, 128)), (256, 4096)
 MS = "ms a gradient"
+Made = tuple[Call, Callable[[], Answer]]  # what is timed, and what it answers
 Slopes = Callable[[], tuple[torch.Tensor, Weights]]
 
 
 def odenet(report: Report, quick: bool) -> None:
     report.note("fused CUDA kernels for ODE-Nets: there are none so far; the rows are those of PyTorch")
-    for shape in SHAPES:
-        for size in SIZES[-1:] if quick else SIZES:
-            _one_shape(report, shape, size, quick)
+    sizes = SIZES[-1:] if quick else SIZES
+    for makers in (_plain_makers,) if quick else (_plain_makers, _compiled_makers):  # what compiles comes last
+        for shape in SHAPES:
+            for size in sizes:
+                for name, make in makers(_on_device(task(shape, size))).items():
+                    with attempt(report, f"{name}, {shape.name}, B={size}"):
+                        _one(report, name, make, shape, size)
 
 
-def _one_shape(report: Report, shape: Shape, size: int, quick: bool) -> None:
-    host = task(shape, size)
+def _on_device(host: Task) -> Task:
     weights = Weights(*(weight.to(DEVICE) for weight in host.weights))
-    there = replace(
-        host, initial_state=host.initial_state.to(DEVICE), target=host.target.to(DEVICE), weights=weights
-    )  # fmt: skip
-    makers: dict[str, Callable[[], tuple[Callable[[], object], Callable[[], Answer]]]] = {
-        "net, loss and backward, through PyTorch": lambda: _net(there),
-        "eager PyTorch and autograd": lambda: _plain(_slopes(there, lambda w: unrolled(there, w))),
-        "CUDA graph of eager PyTorch": lambda: _graphed(_slopes(there, lambda w: unrolled(there, w))),
+    return replace(host, initial_state=host.initial_state.to(DEVICE), target=host.target.to(DEVICE), weights=weights)
+
+
+def _plain_makers(problem: Task) -> dict[str, Callable[[], Made]]:
+    slopes = _slopes(problem, one_step)
+    return {
+        "net, loss and backward, through PyTorch": lambda: _net(problem),
+        "eager PyTorch and autograd": lambda: _plain(slopes),
+        "CUDA graph of eager PyTorch": lambda: _graphed(slopes),
     }
-    if not quick:
-        loss = torch.compile(lambda w: unrolled(there, w), dynamic=False)
-        makers["torch.compile of the loss"] = lambda: _plain(_slopes(there, loss))
-        makers["CUDA graph of the compiled loss"] = lambda: _graphed(_slopes(there, loss))
+
+
+def _compiled_makers(problem: Task) -> dict[str, Callable[[], Made]]:
     torch._dynamo.reset()  # sizes of the one before are not generalised
-    for name, make in makers.items():
-        with attempt(report, f"{name}, {shape.name}, B={size}"):
-            call, answer = make()
-            error = answer().error(reference(shape, size, False, "rk4"))
-            assert error < TOLERANCE, f"wrong by {error:.1e}"
-            seconds = interleaved({name: call}, budget_seconds=3.0).median(name)
-            report.row(name, seconds * 1e3, MS, size, error, f"ODE-Net {shape.name}, float32")
+    compiled = torch.compile(one_step, dynamic=False)
+    # Times are tensors: of numbers, each would be compiled anew.
+    times = {n * problem.step_length: torch.tensor(n * problem.step_length, device=DEVICE) for n in range(STEPS)}
+    slopes = _slopes(problem, lambda t, x, w, h: compiled(times[t], x, w, h))
+    return {
+        "torch.compile of one step": lambda: _plain(slopes),
+        "CUDA graph of compiled steps": lambda: _graphed(slopes),
+    }
 
 
-def _slopes(problem: Task, loss: Callable[[Weights], torch.Tensor]) -> Slopes:
+def _one(report: Report, name: str, make: Callable[[], Made], shape: Shape, size: int) -> None:
+    call, answer = make()
+    error = answer().error(reference(shape, size, False, "rk4"))
+    assert error < TOLERANCE, f"wrong by {error:.1e}"
+    seconds = interleaved({name: call}, budget_seconds=3.0).median(name)
+    report.row(name, seconds * 1e3, MS, size, error, f"ODE-Net {shape.name}, float32")
+
+
+def _slopes(problem: Task, step: Callable[..., torch.Tensor]) -> Slopes:
     weights = Weights(*(weight.clone().requires_grad_() for weight in problem.weights))
 
     def call() -> tuple[torch.Tensor, Weights]:
-        value = loss(weights)
+        value = unrolled(problem, weights, step)
         return value.detach(), Weights(*torch.autograd.grad(value, weights))
 
     return call
 
 
-def _plain(call: Slopes) -> tuple[Callable[[], object], Callable[[], Answer]]:
+def _plain(call: Slopes) -> Made:
     return call, lambda: _on_host(*call())
 
 
-def _graphed(call: Slopes) -> tuple[Callable[[], object], Callable[[], Answer]]:
+def _graphed(call: Slopes) -> Made:
     replay, result = captured(call)
 
     def answer() -> Answer:
@@ -81,7 +96,7 @@ def _graphed(call: Slopes) -> tuple[Callable[[], object], Callable[[], Answer]]:
     return replay, answer
 
 
-def _net(problem: Task) -> tuple[Callable[[], object], Callable[[], Answer]]:
+def _net(problem: Task) -> Made:
     net = ours.odenet(problem).to(DEVICE)
 
     def call() -> torch.Tensor:
