@@ -18,6 +18,7 @@ _ALLOWED = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[
 
 def describe() -> dict[str, object]:
     return {
+        **({"gpu": _gpu()} if torch.cuda.is_available() else {}),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -47,6 +48,19 @@ def _processor() -> str:
     wide = [name for name in ("avx2", "fma", "avx512f") if name in fields.get("flags", "").split()]
     family = f"family {fields.get('cpu family')} model {fields.get('model')}"
     return f"{fields.get('model name', platform.processor())} ({family}; {' '.join(wide)})"
+
+
+def _gpu() -> dict[str, object]:
+    device = torch.cuda.get_device_properties(torch.cuda.current_device())
+    ask = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    return {
+        "name": device.name,
+        "multiprocessors": device.multi_processor_count,
+        "memory": device.total_memory,
+        "compute capability": f"{device.major}.{device.minor}",
+        "driver": _or_none(lambda: _first_line(ask)),
+        "cuda": torch.version.cuda,
+    }
 
 
 def _first_line(command: list[str]) -> str:
