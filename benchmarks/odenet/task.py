@@ -8,6 +8,7 @@ tensors of PyTorch and of JAX alike. Weights per step have the steps as leading 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -87,7 +88,7 @@ class Answer:
         errors = [abs(self.loss - reference.loss) / abs(reference.loss)]
         for mine, other in zip(self.gradient, reference.gradient, strict=True):
             errors.append(float((mine - other).abs().max() / other.abs().max()))
-        return max(errors)
+        return math.nan if any(map(math.isnan, errors)) else max(errors)  # max() alone may pass over what is no number
 
 
 def task(shape: Shape, size: int, per_step: bool = False, dtype: torch.dtype = torch.float32) -> Task:

@@ -9,6 +9,7 @@ L is integrated as one more state y = (x, int L), which gives it the weights of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -144,7 +145,8 @@ class Answer:
         return float((difference / reference.gradient.abs().amax((1, 2))).max())
 
     def error(self, reference: Answer) -> float:
-        return max(self.objective_error(reference), self.gradient_error(reference))
+        errors = self.objective_error(reference), self.gradient_error(reference)
+        return math.nan if any(map(math.isnan, errors)) else max(errors)  # max() alone may pass over what is no number
 
 
 def rk4(f: Callable[[Any], Any], y: Any, h: float) -> Any:
