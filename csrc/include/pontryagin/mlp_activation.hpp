@@ -31,12 +31,6 @@ PMP_INLINE P clamp(P x, P limit) {
   return select(x > limit, limit, select(x < -limit, -limit, x));
 }
 
-// a / b within two units in the last place, for b from 1 to 2^100.
-template <class P>
-PMP_INLINE P quotient(P a, P b) {
-  return a / b;
-}
-
 // tanh in float: x P(x^2) / Q(x^2), minimax on |x| <= 9, where it is 1 to rounding. Within 7 units in the last place
 // (1 is exceeded by one at most); odd; not a number stays that. At a fraction of the cost of tanh in math_exponential.hpp.
 template <int W>
@@ -51,7 +45,7 @@ PMP_INLINE Pack<float, W> quick_tanh(Pack<float, W> x) {
   q = fma(z, q, P(2.587693185e-02f));
   p = fma(z, p, P(1.338101476e-01f));
   q = fma(z, q, P(4.671432972e-01f));
-  return quotient(fma(z * x, p, x), fma(z, q, P(1)));
+  return fma(z * x, p, x) / fma(z, q, P(1));
 }
 template <int W>
 PMP_INLINE Pack<double, W> quick_tanh(Pack<double, W> x) {
