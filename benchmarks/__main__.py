@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-BENCHMARKS = ("yardstick", "interpreter", "native", "peers", "odenet", "odenet_memory", "gallery")
+BENCHMARKS = ("yardstick", "interpreter", "native", "peers", "odenet", "odenet_memory", "gallery", "newton")
 
 
 def main() -> None:

@@ -18,15 +18,20 @@ def limit(entry: Entry) -> str:
 
 
 def run() -> Report:
+    return solved("gallery", "auto")
+
+
+def solved(title: str, method: str) -> Report:
+    """One row a problem: status, iterations, seconds, and whether `verify()` holds."""
     torch.set_num_threads(1)
-    report = Report("gallery")
+    report = Report(title)
     for name in pmp.problems.names():
         entry = pmp.problems.get(name)
         problem = entry.problem()
         guess = None if entry.guess is None else torch.tensor(entry.guess(problem), dtype=torch.float64)
         start = time.perf_counter()
         try:
-            solution = pmp.solve(problem, guess=guess, steps=entry.steps)
+            solution = pmp.solve(problem, guess=guess, steps=entry.steps, method=method)
         except pmp.NotYetSupported as refusal:
             print(f"{name}: {refusal}")
             continue
@@ -36,6 +41,7 @@ def run() -> Report:
         iterations, steps = int(solution.iterations), solution.time.shape[-1] - 1
         assert isinstance(solution.status, pmp.Status)  # no batch was asked for
         status = solution.status.name.lower()
-        report.row(f"{name}: {status}, {iterations} iterations, {steps} steps", seconds, "s", error=error)
+        proven = "verified" if solution.verify().ok else "not verified"
+        report.row(f"{name}: {status}, {proven}, {iterations} iterations, {steps} steps", seconds, "s", error=error)
         report.check(f"{name}, relative error of the objective", error, limit(entry))
     return report

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pontryagin.answer import Answer
-from pontryagin.errors import BackendError, ProblemError
+from pontryagin.figures import COLOURS, finished, plotter
 from pontryagin.show import headline
 
 #: Problems of a batch that are drawn.
@@ -17,9 +17,6 @@ SHOWN = 5
 
 #: Points in time of each curve.
 POINTS = 600
-
-#: Colours that stay apart in print and for colour-blind readers (Okabe & Ito).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 #: Of the components after the colours have run out.
 DASHES = ("-", "--", ":", "-.")
@@ -30,25 +27,14 @@ def plot(answer: Answer, path: str | PathLike[str] | None = None) -> Any:
 
     Raises BackendError where matplotlib is not installed, ProblemError where the file cannot be written.
     """
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise BackendError("plots need matplotlib: pip install 'pontryagin[plot]'") from error
-    figure, axes = pyplot.subplots(2, 2, figsize=(11, 7), sharex=True, layout="constrained")
+    figure, axes = plotter().subplots(2, 2, figsize=(11, 7), sharex=True, layout="constrained")
     parts = [answer] if answer.batch is None else [answer[b] for b in range(min(SHOWN, answer.batch))]
     for index, part in enumerate(parts):
         _draw(axes, part, index == 0, alpha=1.0 if len(parts) == 1 else 0.65)
     _finish(axes, answer)
     more = "" if answer.batch is None or answer.batch <= SHOWN else f" (first {SHOWN} of {answer.batch})"
     figure.suptitle(headline(answer) + more, fontsize=11)
-    if path is not None:
-        try:
-            figure.savefig(path, dpi=150)
-        except (OSError, ValueError) as error:
-            raise ProblemError(f"the picture cannot be written to {path}: {error}") from error
-        finally:
-            pyplot.close(figure)
-    return figure
+    return finished(figure, path)
 
 
 def _draw(axes: Any, answer: Answer, labelled: bool, alpha: float) -> None:

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "pontryagin"
 #: The layer of every module or folder of the package. A module may import its own layer and those below.
 LAYER = {
     # words that all use
-    **dict.fromkeys(["errors", "status", "records"], 0),
+    **dict.fromkeys(["errors", "status", "records", "figures"], 0),
     # the problem as data, and formulas as graphs
     **dict.fromkeys(["values", "time_grid", "tableau", "control_set", "control", "functions", "trial"], 1),
     **dict.fromkeys(["data", "parameters", "horizon", "problem", "graph", "mlp"], 1),
@@ -41,12 +41,12 @@ ALLOWED = {
     "codegen": {"errors", "graph", "tableau"},
     "optim": {"errors", "status", "control_set", "sweep", "shooting"},
     "problems": {"errors", "problem"},
-    "neural": {"errors", "tableau", "time_grid", "mlp", "backend"},
+    "neural": {"errors", "figures", "tableau", "time_grid", "mlp", "backend"},
 }
 FORBIDDEN = {"backend": {"optim"}, "diagnose": {"optim"}}
 
 #: Imports inside functions: optional packages, and what only one command needs. (importer, imported)
-LATE = {("plot", "matplotlib"), ("neural", "matplotlib"), ("cli", "pontryagin.cli_solve")}
+LATE = {("figures", "matplotlib"), ("cli", "pontryagin.cli_solve")}
 
 #: Standard modules that reach out of the process, and the only places that may.
 OUTSIDE = {"subprocess": {"backend", "doctor"}, "ctypes": {"backend"}, "tempfile": {"backend"}, "shutil": {"backend"}}

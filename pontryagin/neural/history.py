@@ -10,7 +10,8 @@ from os import PathLike
 from typing import Any
 
 from pontryagin.errors import unknown_name
-from pontryagin.neural.pictures import axes_row, finished
+from pontryagin.figures import finished
+from pontryagin.neural.pictures import axes_row
 
 #: Rows of a printed table at most, besides the best and the last.
 ROWS = 24

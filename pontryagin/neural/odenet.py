@@ -36,7 +36,7 @@ from pontryagin.time_grid import TimeGrid
 GRADIENTS = ("discrete", "checkpoint", "reversible", "continuous")
 BACKENDS = ("auto", "torch", "fused")
 
-#: Hidden units from which products of a library are faster than the fused kernels (`python -m benchmarks odenet`).
+#: The widest layers on which the fused kernels were seen to lead (`python -m benchmarks odenet`); beyond, PyTorch runs.
 WIDEST = 256
 
 
@@ -252,7 +252,7 @@ class ODENet(nn.Module):
                 raise ProblemError(f"backend='fused' does not run this net, because {obstacle}")
             return "fused", "it was asked for"
         if not obstacle and isinstance(found, Perceptron) and _widest(found.mlp) > WIDEST:
-            obstacle = f"products of {_widest(found.mlp)} hidden units are faster there"
+            obstacle = f"a layer of {_widest(found.mlp)} units is wider than {WIDEST}, up to which the kernels lead"
         return ("torch", obstacle) if obstacle else ("fused", "the field is a perceptron that the kernels know")
 
     def _fuses(self, x: Tensor) -> bool:

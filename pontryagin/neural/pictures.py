@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pontryagin.errors import BackendError, ProblemError
+from pontryagin.errors import ProblemError
+from pontryagin.figures import COLOURS, finished, plotter
 from pontryagin.neural.trajectory import Trajectory
-
-#: Colours that stay apart in print and for colour-blind readers (Okabe & Ito).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 #: Curves in a plane; of a larger batch, samples at equal distances are drawn.
 CURVES = 300
@@ -84,32 +82,14 @@ def plot_plane(
 
 def axes_row(count: int) -> tuple[Any, Any]:
     """A figure of panels side by side. Raises BackendError where matplotlib is not installed."""
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise BackendError("plots need matplotlib: pip install 'pontryagin[plot]'") from error
     width = 6.0 if count == 1 else 4.2 * count
-    figure, axes = pyplot.subplots(1, count, figsize=(width, 5.0 if count == 1 else 3.4), layout="constrained")
+    figure, axes = plotter().subplots(1, count, figsize=(width, 5.0 if count == 1 else 3.4), layout="constrained")
     row = [axes] if count == 1 else list(axes)
     for axis in row:
         axis.grid(True, color="0.9", linewidth=0.8)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
     return figure, row
-
-
-def finished(figure: Any, path: str | PathLike[str] | None) -> Any:
-    """The figure; written and closed where a path is given."""
-    from matplotlib import pyplot
-
-    if path is not None:
-        try:
-            figure.savefig(path, dpi=150)
-        except (OSError, ValueError) as error:
-            raise ProblemError(f"the picture cannot be written to {path}: {error}") from error
-        finally:
-            pyplot.close(figure)
-    return figure
 
 
 def _spread(axis: Any, time: Tensor, values: Tensor, colour: str) -> None:

@@ -149,9 +149,12 @@ def test_time_is_the_last_column_of_any_sequential():
 
 
 def test_the_output_may_be_changed_in_place():
-    end = pmp.ODENet(perceptron(), backend="torch")(states())
+    net = pmp.ODENet(perceptron(), backend="torch")
+    end = net(states())
     end += 1
-    end.sum().backward()
+    end.square().sum().backward()
+    expected = torch.autograd.grad((net(states()) + 1).square().sum(), net.field[0].weight)[0]
+    torch.testing.assert_close(net.field[0].weight.grad, expected)
 
 
 def test_a_target_that_is_no_number_is_not_blamed_on_the_net():

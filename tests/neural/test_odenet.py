@@ -299,7 +299,7 @@ def test_perceptrons_are_recognised():
         (nn.Sequential(*[nn.Linear(2, 2)] * 2), {}, "share parameters"),
         (perceptron(), {"gradient": "reversible"}, "gradient='reversible' has no fused kernel"),
         (perceptron(), {"running_cost": lambda t, x, w: x.sum(1)}, "a PathCost is fused"),
-        (perceptron(hidden=4000), {}, "4000 hidden units"),
+        (perceptron(hidden=4000), {}, "a layer of 4000 units is wider than 256"),
     ],
 )
 def test_what_is_not_fused_says_why_once(field, options, reason):
@@ -307,7 +307,7 @@ def test_what_is_not_fused_says_why_once(field, options, reason):
         net = pmp.ODENet(field, **options)
     assert net.backend == "torch"
     net(torch.zeros(1, 2, dtype=next(net.parameters()).dtype if list(net.parameters()) else torch.float64))
-    if "hidden" not in reason:
+    if "wider" not in reason:
         with pytest.raises(pmp.ProblemError, match=reason):
             pmp.ODENet(field, backend="fused", **options)
 
