@@ -19,6 +19,7 @@ from torch import Tensor
 from pontryagin.answer import Answer
 from pontryagin.backend.linearise import ReferenceShooting
 from pontryagin.backend.multiple_shooting import multiple_shooting
+from pontryagin.compiled_newton import in_core, solve_compiled
 from pontryagin.control_set import ControlSet
 from pontryagin.guess import Start
 from pontryagin.instances import Instances
@@ -68,16 +69,19 @@ def solve_by_newton(
     meant: bool,
     settings: NewtonSettings,
     callback: Callback | None,
+    backend: str,
+    threads: int,
 ) -> NewtonAnswer:
     """Solve on the grid of the start, from what was found on the grid `before`, or from a guess.
 
     guess: the solution that the start was taken from, where it was one; meant: whether the control was given at all.
+    backend: "torch" evaluates formulas and runs the method in numpy, all others in the compiled core.
 
     Raises CaptureError when a function of the problem cannot become formulas.
     """
     grid, problem = start.control.grid, instances.problem
     sweep = instances.arguments(start.control, start.final_time)
-    shooting = multiple_shooting(
+    reference = multiple_shooting(
         problem,
         grid,
         start.control.kind,
@@ -86,6 +90,8 @@ def solve_by_newton(
         _array(instances.parameters),
         None if sweep.data is None else _array(sweep.data),
     )
+    core = None if backend == "torch" else in_core(problem, reference, threads)
+    shooting = core or reference
     begin: Primal | Warm
     if before is not None:
         begin = prolonged(shooting, before[0].warm, before[1], grid)
@@ -95,8 +101,12 @@ def solve_by_newton(
             state, _array(start.control.values), _array(instances.parameters), _array(start.final_time)
         )
         if guess is None:
-            begin = better_start(shooting, begin, MEANT if meant else 1.0)
-    found = solve_newton(shooting, begin, settings, callback)
+            favour = MEANT if meant else 1.0
+            begin = better_start(reference, begin, favour) if core is None else core.better_start(begin, favour)
+    if core is None:
+        found = solve_newton(reference, begin, settings, callback)
+    else:
+        found = solve_compiled(core, begin, settings, callback)
     return _answer(instances, shooting, found, start)
 
 

@@ -220,7 +220,9 @@ class Search:
             settings=NewtonSettings(
                 tolerance=options.tolerance, max_iterations=NewtonSettings.max_iterations if limit is None else limit
             ),
-            callback=self._told(history),
+            callback=self._told(history) if options.callback or options.progress else None,
+            backend=options.backend,
+            threads=options.threads or torch.get_num_threads(),
         )
         self.seconds["method"] += time.perf_counter() - began
         return self._found(start.control.grid, result, before, history)

@@ -10,4 +10,5 @@ PYBIND11_MODULE(_core, module) {
   pontryagin::register_sweeper(module);
   pontryagin::register_native(module);
   pontryagin::register_mlp(module);
+  pontryagin::register_newton(module);
 }

@@ -9,5 +9,6 @@ void register_model(pybind11::module_& module);
 void register_sweeper(pybind11::module_& module);
 void register_native(pybind11::module_& module);
 void register_mlp(pybind11::module_& module);
+void register_newton(pybind11::module_& module);
 
 }  // namespace pontryagin

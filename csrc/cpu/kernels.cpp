@@ -206,6 +206,10 @@ LaneKernel<T> lane_kernel() {
   else kernel.handlers = MachineOne<T>::run(nullptr, nullptr);
   kernel.sweep = sweep_block<T, W>;
   kernel.points = point_block<T, W>;
+  if constexpr (W > 1)
+    kernel.run = [](const Linked* program, void* fixed, void* record) {
+      Machine<Pack<T, W>>::run(program, static_cast<char*>(fixed), static_cast<char*>(record));
+    };
   return kernel;
 }
 

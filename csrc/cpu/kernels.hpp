@@ -48,6 +48,8 @@ struct LaneKernel {
   const void* const* handlers = nullptr;  // [operation][variant]
   void (*sweep)(const SweepJob<T>& job, const LinkedSweep& linked, long first, int count, void* workspace) = nullptr;
   void (*points)(const PointJob<T>& job, const LinkedPoints& linked, long first, int count, void* workspace) = nullptr;
+  // A program of its own, over the fixed bank and one record; more than one lane.
+  void (*run)(const Linked* program, void* fixed, void* record) = nullptr;
 };
 
 constexpr int lane_choices = 3;

@@ -7,7 +7,7 @@ the value of a constant. An input holds its group in a and its index in b.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,18 @@ Code = tuple[
 ]
 
 
-def flatten(outputs: Sequence[Node], operations: Mapping[str, int]) -> Code:
-    """(op, a, b, c, value, outputs) of everything that the outputs need; `operations` gives the code of each name."""
+def by_group(node: Node) -> tuple[int, int]:
+    """An input as (group, index)."""
+    return GROUPS[node.group], node.index
+
+
+def flatten(
+    outputs: Sequence[Node], operations: Mapping[str, int], place: Callable[[Node], tuple[int, int]] = by_group
+) -> Code:
+    """(op, a, b, c, value, outputs) of everything that the outputs need.
+
+    `operations` gives the code of each name, `place` what stands in a and b of an input.
+    """
     nodes = schedule(outputs)
     row = {node: i for i, node in enumerate(nodes)}
     op = np.empty(len(nodes), dtype=np.int32)
@@ -34,7 +44,7 @@ def flatten(outputs: Sequence[Node], operations: Mapping[str, int]) -> Code:
         if node.op == "constant":
             value[i] = node.value
         elif node.op == "input":
-            operands[0, i], operands[1, i] = GROUPS[node.group], node.index
+            operands[0, i], operands[1, i] = place(node)
         else:
             for k, argument in enumerate(node.args):
                 operands[k, i] = row[argument]

@@ -93,6 +93,18 @@ def residuals(shooting: Shooting, x: Iterate, values: Values) -> Residuals:
     )
 
 
+def residuals_without_slacks(shooting: Shooting, point: Primal) -> Residuals:
+    """At a point whose slacks are what c leaves of them."""
+    values = shooting.values(point)
+    statement = shooting.statement
+    return Residuals(
+        defect=values.next - point.state[:, 1:],
+        initial=np.where(statement.free, 0.0, shooting.initial - point.state[:, 0]),
+        end=values.end,
+        path=np.where(statement.active, np.maximum(values.path, 0.0), 0.0),
+    )
+
+
 def violation(scales: Scales, residuals: Residuals) -> Array:
     """(B,) the largest residual, scaled."""
     ns = residuals.initial.shape[1]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pontryagin.shooting import Array, Dual, Primal, Shooting, Statement
+from pontryagin.shooting import Array, Dual, Mask, Primal, Shooting, Statement
 
 #: States that stay below this along the guess, some by rounding, tell nothing of their size.
 SMALL = 1e-3
@@ -33,11 +33,7 @@ def scales_of(shooting: Shooting, start: Primal) -> Scales:
     """From the guess: the size of a state along it; half the width of its bounds, or the guess, for a control."""
     statement, ns = shooting.statement, start.state.shape[2]
     size = np.abs(start.z).max(1)  # (B, nz)
-    half = _half_width(statement)
-    control = np.arange(size.shape[1]) >= ns
-    as_control = control | np.isin(
-        np.array([*statement.state_names, *statement.control_names]), statement.control_names
-    )
+    half, as_control = half_width(statement), scaled_as_control(statement)
     z = np.where(as_control & np.isfinite(half), half, size)
     z = np.where(as_control & ~np.isfinite(half), np.maximum(size, 1.0), z)
     z = np.where(z > SMALL, z, np.where(np.isfinite(half) & (half > 0), half, 1.0))
@@ -63,7 +59,13 @@ def scales_of(shooting: Shooting, start: Primal) -> Scales:
     )
 
 
-def _half_width(statement: Statement) -> Array:
+def scaled_as_control(statement: Statement) -> Mask:
+    """(nz) v, and the u_k of a linear control among the states."""
+    names = np.array([*statement.state_names, *statement.control_names])
+    return np.asarray(np.isin(names, statement.control_names))
+
+
+def half_width(statement: Statement) -> Array:
     """(nz) of the widest bounds that hold at any node; infinite where there are none."""
     width = statement.high - statement.low
     there = np.isfinite(width)

@@ -1,0 +1,463 @@
+// The linear-quadratic problem of a Newton step, for W problems side by side.
+//
+//     minimise   sum_k 1/2 z_k' H_k z_k + g_k z_k      subject to  s_{k+1} = J_k z_k + d_k,  s_0 = b where it is fixed,
+//                                                                  E s_N + e = 0
+//
+//     Q = H_k + J_k' P_{k+1} J_k = [Q_ss, .; Q_vs, L L'],   X = L^{-1} Q_vs,   K_k = -L^{-T} X,   P_k = Q_ss - X'X
+//     q_k = Q_s + K_k' Q_v,   kappa_k = -(L L')^{-1} Q_v,   (Q_s, Q_v) = g_k + J_k' (P_{k+1} d_k + q_{k+1})
+//     s_{k+1} = J_k (s_k, K_k s_k + kappa_k) + d_k,         p_k = P_k s_k + q_k
+//
+// The end as in pontryagin/optim/newton/riccati.py: a penalty rho/2 |E s_N + e|^2 that changes nothing, and columns Y_k that
+// tell what nu adds to q_k; they also give E ds_N/dnu and E s_N without another pass forward. Below x the states just
+// move on, and J is not stored there.
+#pragma once
+
+#include "newton_memory.hpp"
+
+namespace pontryagin {
+inline namespace PMP_ISA {
+
+// A step, or where it leads: p and nu are whole and no changes.
+template <class Real>
+struct NewtonStep {
+  Unknowns<Real> d;
+  Real *costate = nullptr, *end = nullptr;  // [N+1][ns], [r]
+  void take(Arena& arena, const NewtonProblem& p) {
+    d.take(arena, p);
+    costate = arena.take<Real>((p.steps + 1L) * p.ns), end = arena.take<Real>(p.equalities);
+  }
+};
+
+template <int W>
+class NewtonRiccati {
+ public:
+  using Real = Pack<double, W>;
+  static constexpr double definite_pivot = 1e-12;  // relative to the diagonal
+  static constexpr double independent = 1e-11;
+
+  NewtonRiccati(const NewtonProblem& problem, Arena& arena)
+      : p_(problem), n_(p_.n), m_(p_.m), ns_(p_.ns), nv_(p_.nv), nz_(p_.nz), r_(p_.equalities),
+        moved_(p_.linear_control ? p_.m : 0) {
+    const long nodes = p_.steps + 1L;
+    value_ = arena.take<Real>(nodes * ns_ * ns_), gain_ = arena.take<Real>(nodes * nv_ * ns_);
+    factor_ = arena.take<Real>(nodes * triangle(nv_)), slope_ = arena.take<Real>(nodes * ns_);
+    feed_ = arena.take<Real>(nodes * nv_), columns_ = arena.take<Real>(nodes * ns_ * r_);
+    column_feed_ = arena.take<Real>(nodes * nv_ * r_), left_ = arena.take<Real>(nodes * nz_);
+    product_ = arena.take<Real>(static_cast<long>(ns_) * nz_ + r_ * r_), q_ = arena.take<Real>(triangle(nz_));
+    initial_ = arena.take<Real>(triangle(ns_)), end_inverse_ = arena.take<Real>(static_cast<long>(r_) * r_);
+    scratch_ = arena.take<Real>(6L * (nz_ + ns_ + r_ + 4));
+    proximal = arena.take<Real>(nz_), rho = arena.take<Real>(r_);
+  }
+
+  Real *proximal, *rho;  // [nz] 1 / scale^2, [r]
+  Real relaxed;          // one where the end has nothing but its penalty, else zero
+
+  // With H + delta D, D = w_k proximal. Returns one for problems whose inertia is right, else zero.
+  Real factorise(const Real* hessian, const PointSlopes<Real>& slopes, Real delta) {
+    Real good(1);
+    const int last = p_.steps;
+    Real* P = value_ + static_cast<long>(last) * ns_ * ns_;
+    const Real* H = hessian + static_cast<long>(last) * triangle(nz_);
+    for (int a = 0; a < ns_; ++a)
+      for (int b = 0; b <= a; ++b) {
+        Real sum = H[place_of(a, b)];
+        if (a == b) sum = fma(delta * Real(p_.weights[last]), proximal[a], sum);
+        for (int i = 0; i < r_; ++i) sum = fma(rho[i] * slopes.end[i * ns_ + a], slopes.end[i * ns_ + b], sum);
+        P[a * ns_ + b] = P[b * ns_ + a] = sum;
+      }
+    for (int k = last; k-- > 0;) {
+      good = good * step_back(k, hessian + static_cast<long>(k) * triangle(nz_), slopes, delta);
+    }
+    return good * factorise_initial();
+  }
+
+  // What the end needs beyond that, once the inertia is right: columns Y_k = (A + B K)' Y_{k+1} with Y_N = E', feeds
+  // G_k = -(L L')^{-1} B' Y_{k+1}, and the inverse of -E ds_N/dnu = sum_k Y' B (L L')^{-1} B' Y + Y_0' P_0^{-1} Y_0.
+  void factorise_end(const PointSlopes<Real>& slopes) {
+    if (r_ == 0) return;
+    Real *pulled = scratch_, *v = pulled + nz_;
+    fill(end_inverse_, Real(0), static_cast<long>(r_) * r_);
+    Real* Y = columns_ + static_cast<long>(p_.steps) * ns_ * r_;
+    for (int a = 0; a < ns_; ++a)
+      for (int i = 0; i < r_; ++i) Y[a * r_ + i] = slopes.end[i * ns_ + a];
+    for (int k = p_.steps; k-- > 0;) {
+      const Real *next = columns_ + (k + 1L) * ns_ * r_, *J = slopes.jacobian + static_cast<long>(k) * n_ * nz_;
+      const Real *K = gain_ + static_cast<long>(k) * nv_ * ns_, *L = factor_ + static_cast<long>(k) * triangle(nv_);
+      Real *here = columns_ + static_cast<long>(k) * ns_ * r_, *G = column_feed_ + static_cast<long>(k) * nv_ * r_;
+      for (int i = 0; i < r_; ++i) {
+        pull(J, next + i, r_, pulled);
+        for (int j = 0; j < nv_; ++j) add_multiple(pulled[ns_ + j], K + j * ns_, pulled, ns_);
+        for (int a = 0; a < ns_; ++a) here[a * r_ + i] = pulled[a];
+        for (int j = 0; j < nv_; ++j) {  // L^{-1} B' y
+          Real sum = pulled[ns_ + j];
+          for (int l = 0; l < j; ++l) sum = fnma(L[place_of(j, l)], G[l * r_ + i], sum);
+          G[j * r_ + i] = sum * L[place_of(j, j)];
+        }
+      }
+      for (int i = 0; i < r_; ++i)
+        for (int l = 0; l <= i; ++l)
+          for (int j = 0; j < nv_; ++j)
+            end_inverse_[i * r_ + l] = fma(G[j * r_ + i], G[j * r_ + l], end_inverse_[i * r_ + l]);
+      for (int i = 0; i < r_; ++i)
+        for (int j = nv_; j-- > 0;) {  // -L^{-T} of it
+          Real sum = G[j * r_ + i];
+          for (int l = j + 1; l < nv_; ++l) sum = fma(L[place_of(l, j)], G[l * r_ + i], sum);
+          G[j * r_ + i] = -(sum * L[place_of(j, j)]);
+        }
+    }
+    for (int i = 0; i < r_; ++i) {
+      for (int a = 0; a < ns_; ++a) v[a] = columns_[a * r_ + i];
+      solve_initial(v);
+      for (int l = 0; l <= i; ++l)
+        for (int a = 0; a < ns_; ++a) end_inverse_[i * r_ + l] = fma(v[a], columns_[a * r_ + l], end_inverse_[i * r_ + l]);
+    }
+    invert_end();
+  }
+
+  // The step for g [N+1][nz] and these residuals, refined once: what a barrier costs in digits comes back.
+  void solve(const Real* hessian, const PointSlopes<Real>& slopes, Real delta, const Real* gradient,
+             const Residuals<Real>& wrong, NewtonStep<Real>& step) {
+    solve_once(slopes, gradient, wrong.defect, wrong.initial, wrong.end, step, false);
+    Real* missed = scratch_ + 5L * (nz_ + ns_ + r_ + 4);
+    left_over(hessian, slopes, delta, gradient, wrong.end, step, missed);
+    solve_once(slopes, left_, nullptr, nullptr, missed, step, true);
+  }
+
+ private:
+  // Q and what follows from it at step k.
+  Real step_back(int k, const Real* H, const PointSlopes<Real>& slopes, Real delta) {
+    const Real *P = value_ + (k + 1L) * ns_ * ns_, *J = slopes.jacobian + static_cast<long>(k) * n_ * nz_;
+    for (int i = 0; i < ns_; ++i) {  // P J
+      Real* row = product_ + static_cast<long>(i) * nz_;
+      const Real* from = P + i * ns_;
+      fill(row, Real(0), nz_);
+      for (int j = 0; j < n_; ++j) add_multiple(from[j], J + j * nz_, row, nz_);
+      for (int j = 0; j < moved_; ++j) row[ns_ + j] = row[ns_ + j] + from[n_ + j];
+      for (int j = n_ + moved_; j < ns_; ++j) row[j] = row[j] + from[j];
+    }
+    for (int a = 0; a < nz_; ++a) {
+      Real* row = q_ + place_of(a, 0);
+      const Real* h = H + place_of(a, 0);
+      for (int b = 0; b <= a; ++b) row[b] = h[b];
+      row[a] = fma(delta * Real(p_.weights[k]), proximal[a], row[a]);
+      for (int j = 0; j < n_; ++j) add_multiple(J[j * nz_ + a], product_ + static_cast<long>(j) * nz_, row, a + 1);
+      const int carried = a >= n_ + moved_ && a < ns_ ? a : a >= ns_ && a - ns_ < moved_ ? n_ + a - ns_ : -1;
+      if (carried >= 0) add_multiple(Real(1), product_ + static_cast<long>(carried) * nz_, row, a + 1);
+    }
+    Real* L = factor_ + static_cast<long>(k) * triangle(nv_);
+    for (int a = 0; a < nv_; ++a)
+      for (int b = 0; b <= a; ++b) L[place_of(a, b)] = q_[place_of(ns_ + a, ns_ + b)];
+    const Real good = cholesky(L, nv_);
+    Real* K = gain_ + static_cast<long>(k) * nv_ * ns_;
+    for (int j = 0; j < nv_; ++j) {  // X
+      Real* row = K + j * ns_;
+      copy(q_ + place_of(ns_ + j, 0), row, ns_);
+      for (int l = 0; l < j; ++l) add_multiple(-L[place_of(j, l)], K + l * ns_, row, ns_);
+      for (int a = 0; a < ns_; ++a) row[a] = row[a] * L[place_of(j, j)];
+    }
+    Real* V = value_ + static_cast<long>(k) * ns_ * ns_;
+    for (int a = 0; a < ns_; ++a)
+      for (int b = 0; b <= a; ++b) {
+        Real sum = q_[place_of(a, b)];
+        for (int j = 0; j < nv_; ++j) sum = fnma(K[j * ns_ + a], K[j * ns_ + b], sum);
+        V[a * ns_ + b] = V[b * ns_ + a] = sum;
+      }
+    for (int j = nv_; j-- > 0;) {  // K = -L^{-T} X, from below
+      Real* row = K + j * ns_;
+      for (int l = j + 1; l < nv_; ++l) add_multiple(L[place_of(l, j)], K + l * ns_, row, ns_);
+      for (int a = 0; a < ns_; ++a) row[a] = -(row[a] * L[place_of(j, j)]);
+    }
+    return good;
+  }
+
+  // L L' = a in place, with reciprocals on the diagonal; one where it is positive definite, else zero and some factor.
+  static Real cholesky(Real* a, int n) {
+    Real good(1);
+    for (int j = 0; j < n; ++j) {
+      const Real diagonal = a[place_of(j, j)];
+      Real pivot = diagonal;
+      for (int l = 0; l < j; ++l) pivot = fnma(a[place_of(j, l)], a[place_of(j, l)], pivot);
+      const auto fine = (diagonal > Real(0)) & (pivot > Real(definite_pivot) * diagonal) & (pivot < Real(1e300));
+      good = select(fine, good, Real(0));
+      pivot = select(fine, pivot, Real(1));
+      const Real inverse = Real(1) / sqrt(pivot);
+      a[place_of(j, j)] = inverse;
+      for (int i = j + 1; i < n; ++i) {
+        Real sum = a[place_of(i, j)];
+        for (int l = 0; l < j; ++l) sum = fnma(a[place_of(i, l)], a[place_of(j, l)], sum);
+        a[place_of(i, j)] = sum * inverse;
+      }
+    }
+    return good;
+  }
+
+  // v <- (L L')^{-1} v
+  static void solve_triangles(const Real* L, int n, Real* v) {
+    for (int j = 0; j < n; ++j) {
+      Real sum = v[j];
+      for (int l = 0; l < j; ++l) sum = fnma(L[place_of(j, l)], v[l], sum);
+      v[j] = sum * L[place_of(j, j)];
+    }
+    for (int j = n; j-- > 0;) {
+      Real sum = v[j];
+      for (int l = j + 1; l < n; ++l) sum = fnma(L[place_of(l, j)], v[l], sum);
+      v[j] = sum * L[place_of(j, j)];
+    }
+  }
+  PMP_INLINE void solve_with(const Real* L, Real* v) const { solve_triangles(L, nv_, v); }
+
+  // P_0 in the free components.
+  Real factorise_initial() {
+    int count = 0;
+    for (int a = 0; a < ns_; ++a) {
+      if (!p_.free[a]) continue;
+      int column = 0;
+      for (int b = 0; b <= a; ++b)
+        if (p_.free[b]) initial_[place_of(count, column++)] = value_[a * ns_ + b];
+      ++count;
+    }
+    free_count_ = count;
+    return cholesky(initial_, count);
+  }
+
+  // v <- P_0^{-1} v in the free components, zero in the others.
+  void solve_initial(Real* v) const {
+    int count = 0;
+    for (int a = 0; a < ns_; ++a)
+      if (p_.free[a]) v[count++] = v[a];
+    solve_triangles(initial_, count, v);
+    for (int a = ns_; a-- > 0;) v[a] = p_.free[a] ? v[--count] : Real(0);
+  }
+
+  // out (nz) = J' y, with y [ns] at a distance of `stride`
+  PMP_INLINE void pull(const Real* J, const Real* y, int stride, Real* out) const {
+    fill(out, Real(0), nz_);
+    for (int j = 0; j < n_; ++j) add_multiple(y[j * stride], J + j * nz_, out, nz_);
+    for (int j = 0; j < moved_; ++j) out[ns_ + j] = out[ns_ + j] + y[(n_ + j) * stride];
+    for (int j = n_ + moved_; j < ns_; ++j) out[j] = out[j] + y[j * stride];
+  }
+
+  void solve_once(const PointSlopes<Real>& slopes, const Real* gradient, const Real* defect, const Real* initial,
+                  const Real* miss, NewtonStep<Real>& step, bool add) {
+    const int last = p_.steps;
+    Real *pushed = scratch_, *pulled = scratch_ + ns_, *rest = pulled + nz_;
+    Real *nu = rest + r_, *s = nu + r_, *next = s + ns_, *v = next + ns_;
+    Real* q = slope_ + static_cast<long>(last) * ns_;
+    for (int a = 0; a < ns_; ++a) q[a] = gradient[static_cast<long>(last) * nz_ + a];
+    for (int i = 0; i < r_; ++i) {
+      add_multiple(rho[i] * miss[i], slopes.end + static_cast<long>(i) * ns_, q, ns_);
+      rest[i] = miss[i];
+    }
+    for (int k = last; k-- > 0;) {
+      const Real *P = value_ + (k + 1L) * ns_ * ns_, *d = defect ? defect + static_cast<long>(k) * ns_ : nullptr;
+      const Real *following = slope_ + (k + 1L) * ns_, *Y = columns_ + (k + 1L) * ns_ * r_;
+      copy(following, pushed, ns_);
+      if (d)
+        for (int a = 0; a < ns_; ++a) {
+          Real sum = pushed[a];
+          for (int b = 0; b < ns_; ++b) sum = fma(P[a * ns_ + b], d[b], sum);
+          pushed[a] = sum;
+        }
+      pull(slopes.jacobian + static_cast<long>(k) * n_ * nz_, pushed, 1, pulled);
+      const Real* g = gradient + static_cast<long>(k) * nz_;
+      for (int a = 0; a < nz_; ++a) pulled[a] = pulled[a] + g[a];
+      const Real* K = gain_ + static_cast<long>(k) * nv_ * ns_;
+      q = slope_ + static_cast<long>(k) * ns_;
+      for (int a = 0; a < ns_; ++a) q[a] = pulled[a];
+      for (int j = 0; j < nv_; ++j) add_multiple(pulled[ns_ + j], K + j * ns_, q, ns_);
+      // E s_N without nu: y' d and (J'y)_v' kappa, where (J'y)_v = -(L L') G
+      Real* kappa = feed_ + static_cast<long>(k) * nv_;
+      const Real* G = column_feed_ + static_cast<long>(k) * nv_ * r_;
+      for (int i = 0; i < r_; ++i) {
+        Real sum = rest[i];
+        if (d)
+          for (int a = 0; a < ns_; ++a) sum = fma(Y[a * r_ + i], d[a], sum);
+        for (int j = 0; j < nv_; ++j) sum = fma(G[j * r_ + i], pulled[ns_ + j], sum);
+        rest[i] = sum;
+      }
+      for (int j = 0; j < nv_; ++j) kappa[j] = pulled[ns_ + j];
+      solve_with(factor_ + static_cast<long>(k) * triangle(nv_), kappa);
+      for (int j = 0; j < nv_; ++j) kappa[j] = -kappa[j];
+    }
+    first_state(initial, nullptr, s);
+    for (int i = 0; i < r_; ++i)
+      for (int a = 0; a < ns_; ++a) rest[i] = fma(columns_[a * r_ + i], s[a], rest[i]);
+    for (int i = 0; i < r_; ++i) {
+      Real sum(0);
+      for (int j = 0; j < r_; ++j) sum = fma(end_inverse_[i * r_ + j], rest[j], sum);
+      nu[i] = select(relaxed > Real(0), Real(0), sum);
+    }
+    first_state(initial, nu, s);
+    for (int k = 0; k <= last; ++k) {
+      const Real *P = value_ + static_cast<long>(k) * ns_ * ns_, *Y = columns_ + static_cast<long>(k) * ns_ * r_;
+      q = slope_ + static_cast<long>(k) * ns_;
+      Real *p = step.costate + static_cast<long>(k) * ns_, *out = step.d.s + static_cast<long>(k) * ns_;
+      for (int a = 0; a < ns_; ++a) {
+        Real sum = q[a];
+        for (int i = 0; i < r_; ++i) sum = fma(Y[a * r_ + i], nu[i], sum);
+        for (int b = 0; b < ns_; ++b) sum = fma(P[a * ns_ + b], s[b], sum);
+        p[a] = add ? p[a] + sum : sum;
+        out[a] = add ? out[a] + s[a] : s[a];
+      }
+      if (k == last) break;
+      const Real *K = gain_ + static_cast<long>(k) * nv_ * ns_, *J = slopes.jacobian + static_cast<long>(k) * n_ * nz_;
+      const Real *kappa = feed_ + static_cast<long>(k) * nv_, *G = column_feed_ + static_cast<long>(k) * nv_ * r_;
+      Real* control = step.d.v + static_cast<long>(k) * nv_;
+      for (int j = 0; j < nv_; ++j) {
+        Real sum = kappa[j];
+        for (int i = 0; i < r_; ++i) sum = fma(G[j * r_ + i], nu[i], sum);
+        for (int a = 0; a < ns_; ++a) sum = fma(K[j * ns_ + a], s[a], sum);
+        v[j] = sum;
+        control[j] = add ? control[j] + sum : sum;
+      }
+      const Real* d = defect ? defect + static_cast<long>(k) * ns_ : nullptr;
+      for (int a = 0; a < ns_; ++a) {
+        Real sum = d ? d[a] : Real(0);
+        if (a < n_) {
+          const Real* row = J + a * nz_;
+          for (int b = 0; b < ns_; ++b) sum = fma(row[b], s[b], sum);
+          for (int j = 0; j < nv_; ++j) sum = fma(row[ns_ + j], v[j], sum);
+        } else {
+          sum = sum + (a < n_ + moved_ ? v[a - n_] : s[a]);
+        }
+        next[a] = sum;
+      }
+      Real* const was = s;
+      s = next, next = was;
+    }
+    for (int i = 0; i < r_; ++i) {
+      Real reached = miss[i];
+      for (int a = 0; a < ns_; ++a) reached = fma(slopes.end[static_cast<long>(i) * ns_ + a], s[a], reached);
+      const Real found = fma(rho[i], reached, nu[i]);
+      step.end[i] = add ? step.end[i] + found : found;
+    }
+  }
+
+  // s_0 = b - P_0^{-1} (q_0 + Y_0 nu + P_0 b), the second part in the free components alone
+  void first_state(const Real* initial, const Real* nu, Real* s) const {
+    Real* const b = scratch_ + 3L * (nz_ + ns_ + r_ + 4);
+    for (int a = 0; a < ns_; ++a) b[a] = initial && !p_.free[a] ? initial[a] : Real(0);
+    for (int a = 0; a < ns_; ++a) {
+      Real sum = slope_[a];
+      if (nu)
+        for (int i = 0; i < r_; ++i) sum = fma(columns_[a * r_ + i], nu[i], sum);
+      for (int c = 0; c < ns_; ++c) sum = fma(value_[a * ns_ + c], b[c], sum);
+      s[a] = sum;
+    }
+    solve_initial(s);
+    for (int a = 0; a < ns_; ++a) s[a] = b[a] - s[a];
+  }
+
+  // H z + g + J' p - p + E' nu, which should be zero but in fixed components at k = 0, and E s_N + e.
+  void left_over(const Real* hessian, const PointSlopes<Real>& slopes, Real delta, const Real* gradient, const Real* miss,
+                 const NewtonStep<Real>& step, Real* missed) {
+    const int last = p_.steps;
+    for (int k = 0; k <= last; ++k) {
+      const Real* H = hessian + static_cast<long>(k) * triangle(nz_);
+      const Real *s = step.d.s + static_cast<long>(k) * ns_, *v = step.d.v + static_cast<long>(k) * nv_;
+      const int size = k < last ? nz_ : ns_;
+      Real* out = left_ + static_cast<long>(k) * nz_;
+      if (k < last) pull(slopes.jacobian + static_cast<long>(k) * n_ * nz_, step.costate + (k + 1L) * ns_, 1, out);
+      else fill(out, Real(0), nz_);
+      const auto z = [&](int a) { return a < ns_ ? s[a] : v[a - ns_]; };
+      const Real regular = delta * Real(p_.weights[k]);
+      const Real* g = gradient + static_cast<long>(k) * nz_;
+      for (int a = 0; a < size; ++a) {
+        const Real* row = H + place_of(a, 0);
+        const Real za = z(a);
+        Real sum = fma(fma(regular, proximal[a], row[a]), za, out[a] + g[a]);
+        for (int b = 0; b < a; ++b) {
+          sum = fma(row[b], z(b), sum);
+          out[b] = fma(row[b], za, out[b]);
+        }
+        out[a] = sum;
+      }
+      if (k > 0)
+        for (int a = 0; a < ns_; ++a) out[a] = out[a] - step.costate[static_cast<long>(k) * ns_ + a];
+      if (k == last)
+        for (int i = 0; i < r_; ++i) add_multiple(step.end[i], slopes.end + static_cast<long>(i) * ns_, out, ns_);
+    }
+    for (int a = 0; a < ns_; ++a)
+      if (!p_.free[a]) left_[a] = Real(0);
+    const Real* s = step.d.s + static_cast<long>(last) * ns_;
+    for (int i = 0; i < r_; ++i) {
+      Real sum = miss[i];
+      for (int a = 0; a < ns_; ++a) sum = fma(slopes.end[static_cast<long>(i) * ns_ + a], s[a], sum);
+      missed[i] = select(relaxed > Real(0), Real(0), sum);
+    }
+  }
+
+  // The pseudo-inverse of the positive semidefinite matrix in end_inverse_ (its lower triangle), problem by problem: by
+  // Jacobi's rotations of D^{-1/2} M D^{-1/2}, without directions of no size.
+  void invert_end() {
+    double a[max_equalities * max_equalities], vectors[max_equalities * max_equalities], scale[max_equalities];
+    for (int lane = 0; lane < W; ++lane) {
+      bool finite = true;
+      for (int i = 0; i < r_; ++i) {
+        const double diagonal = at(end_inverse_[i * r_ + i], lane);
+        scale[i] = diagonal > 0 ? 1 / __builtin_sqrt(diagonal) : 1;
+      }
+      for (int i = 0; i < r_; ++i)
+        for (int j = 0; j <= i; ++j) {
+          const double entry = at(end_inverse_[i * r_ + j], lane) * scale[i] * scale[j];
+          finite = finite && entry - entry == 0;
+          a[i * r_ + j] = a[j * r_ + i] = entry;
+        }
+      if (finite) rotate(a, vectors);
+      for (int i = 0; i < r_; ++i)
+        for (int j = 0; j < r_; ++j) {
+          double sum = 0;
+          for (int l = 0; finite && l < r_; ++l)
+            if (a[l * r_ + l] > independent) sum += vectors[i * r_ + l] * vectors[j * r_ + l] / a[l * r_ + l];
+          reinterpret_cast<double*>(&inverse_at(i, j))[lane] = sum * scale[i] * scale[j];
+        }
+    }
+    for (int i = 0; i < r_ * r_; ++i) end_inverse_[i] = product_[i];
+  }
+  Real& inverse_at(int i, int j) { return product_[i * r_ + j]; }
+  static double at(const Real& value, int lane) { return reinterpret_cast<const double*>(&value)[lane]; }
+
+  // Eigenvalues on the diagonal of a, eigenvectors in columns.
+  void rotate(double* a, double* vectors) const {
+    for (int i = 0; i < r_ * r_; ++i) vectors[i] = i % (r_ + 1) == 0 ? 1 : 0;
+    for (int sweep = 0; sweep < 30; ++sweep) {
+      double off = 0;
+      for (int i = 0; i < r_; ++i)
+        for (int j = 0; j < i; ++j) off += a[i * r_ + j] * a[i * r_ + j];
+      if (off < 1e-34) return;
+      for (int i = 1; i < r_; ++i)
+        for (int j = 0; j < i; ++j) {
+          const double apq = a[i * r_ + j];
+          if (apq == 0) continue;
+          const double tau = (a[i * r_ + i] - a[j * r_ + j]) / (2 * apq);
+          const double t = (tau >= 0 ? 1 : -1) / ((tau >= 0 ? tau : -tau) + __builtin_sqrt(1 + tau * tau));
+          const double c = 1 / __builtin_sqrt(1 + t * t), s = t * c;
+          for (int l = 0; l < r_; ++l) {
+            const double x = a[l * r_ + j], y = a[l * r_ + i];
+            a[l * r_ + j] = c * x - s * y, a[l * r_ + i] = s * x + c * y;
+          }
+          for (int l = 0; l < r_; ++l) {
+            const double x = a[j * r_ + l], y = a[i * r_ + l];
+            a[j * r_ + l] = c * x - s * y, a[i * r_ + l] = s * x + c * y;
+          }
+          for (int l = 0; l < r_; ++l) {
+            const double x = vectors[l * r_ + j], y = vectors[l * r_ + i];
+            vectors[l * r_ + j] = c * x - s * y, vectors[l * r_ + i] = s * x + c * y;
+          }
+        }
+    }
+  }
+
+ public:
+  static constexpr int max_equalities = 64;
+
+ private:
+  const NewtonProblem& p_;
+  const int n_, m_, ns_, nv_, nz_, r_, moved_;
+  int free_count_ = 0;
+  Real *value_, *gain_, *factor_, *slope_, *feed_, *columns_, *column_feed_, *left_, *product_, *q_, *initial_,
+      *end_inverse_, *scratch_;
+};
+
+}  // namespace PMP_ISA
+}  // namespace pontryagin

@@ -1,0 +1,40 @@
+// What a compiled library hands over of the functions that Newton's method asks for: plain data and function pointers.
+#pragma once
+
+#include "math_calls.hpp"
+#include "newton_problem.hpp"
+#include "pack.hpp"
+
+namespace pontryagin {
+
+// Raised whenever what crosses the border changes: a library built with other headers is refused.
+constexpr int newton_border = 1;
+
+// Each function for one problem, and for a register of `newton_lanes`.
+struct NewtonTable {
+  int border;
+  int rows;  // of arguments and results
+  void (*one[point::count])(double* rows);
+  void (*many[point::count])(double* rows);
+};
+
+inline namespace PMP_ISA {
+
+// Arguments, and where results go.
+template <class Real>
+struct RowsIn {
+  const double* rows;
+  PMP_INLINE Real operator[](int i) const { return Real::load(rows + i * Real::width); }
+};
+template <class Real>
+struct RowsOut {
+  struct Row {
+    double* at;
+    PMP_INLINE void operator=(Real value) const { value.store(at); }
+  };
+  double* rows;
+  PMP_INLINE Row operator[](int i) const { return {rows + i * Real::width}; }
+};
+
+}  // namespace PMP_ISA
+}  // namespace pontryagin

@@ -1,0 +1,119 @@
+"""Newton's method in the compiled core: the loop of optim/newton, on tiles of lanes, with its statuses and history."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+import numpy as np
+
+from pontryagin.backend.compiled_shooting import CompiledShooting, compiled
+from pontryagin.backend.linearise import ReferenceShooting
+from pontryagin.backend.newton_functions import NewtonFunctions
+from pontryagin.optim import Callback
+from pontryagin.optim.newton import NewtonInfo, NewtonResult, NewtonSettings, Warm
+from pontryagin.optim.newton.barrier import with_room
+from pontryagin.optim.newton.iterate import part_of, residuals_without_slacks
+from pontryagin.optim.newton.scaling import Scales, half_width, scaled_as_control
+from pontryagin.optim.newton.worst import worst_constraint
+from pontryagin.problem import Problem
+from pontryagin.shooting import Primal, Rows
+from pontryagin.status import Status
+
+#: NewtonStatus of the core; 0 is what still ran.
+STATUSES = (
+    Status.INTERRUPTED, Status.CONVERGED, Status.UNBOUNDED, Status.NOT_FINITE, Status.INFEASIBLE, Status.STALLED,
+    Status.MAX_ITERATIONS,
+)  # fmt: skip
+
+#: What ended so is a point to go on from.
+KNOWN = (Status.CONVERGED, Status.STALLED, Status.MAX_ITERATIONS)
+
+
+def in_core(problem: Problem, reference: ReferenceShooting, threads: int) -> CompiledShooting:
+    """The same problems with steps, derivatives and solver in the core."""
+    functions, statement = NewtonFunctions.of(problem), reference.statement
+    return compiled(
+        reference,
+        functions.interpreted,
+        functions,
+        with_room(statement),
+        half_width(statement),
+        scaled_as_control(statement),
+        threads,
+    )
+
+
+def solve_compiled(
+    shooting: CompiledShooting, start: Primal | Warm, settings: NewtonSettings, callback: Callback | None
+) -> NewtonResult:
+    """What solve_newton finds, to rounding. Raises nothing for numbers: each problem has its status."""
+    began = time.perf_counter()
+    unknowns, known = _begin(shooting, start)
+    history: list[NewtonInfo] = []
+
+    def told(row: tuple[float, ...]) -> bool:
+        sweeps = int(row[0]) + (history[-1].sweeps if history else 0)
+        history.append(_info(len(history) + 1, row, sweeps, time.perf_counter() - began))
+        return callback is not None and bool(callback(history[-1]))
+
+    options = {**asdict(settings), "warm": isinstance(start, Warm)}
+    found = shooting.solve(unknowns, known, options, None if callback is None else told)
+    for row in found["history"][len(history) :]:
+        history.append(_info(len(history) + 1, row, 0, time.perf_counter() - began))
+    state, control, costate, end, sigma, multiplier = unknowns
+    point, measures = Primal(state, control), found["measures"]
+    status = [STATUSES[code] for code in found["status"]]
+    scales = Scales(found["scale_z"], found["scale_weight"], found["scale_end"], found["scale_path"])
+    return NewtonResult(
+        warm=Warm(point, costate, end, sigma, multiplier, np.array([one in KNOWN for one in status])),
+        objective=measures[:, 0],
+        status=status,
+        iterations=found["iterations"].astype(np.int64),
+        residual=np.maximum(measures[:, 1], measures[:, 3]),
+        violation=measures[:, 2],
+        worst=_worst(shooting, scales, point, status),
+        history=history,
+    )
+
+
+def _begin(shooting: CompiledShooting, start: Primal | Warm) -> tuple[list[np.ndarray], np.ndarray]:
+    """Arrays that the core may write to, and whose multipliers mean something."""
+    if isinstance(start, Warm):
+        given = [start.primal.state, start.primal.control, start.costate, start.end, start.sigma, start.multiplier]
+        return [np.array(value, dtype=np.float64, order="C") for value in given], start.known
+    statement, batch = shooting.statement, len(shooting.initial)
+    rows = (batch, len(statement.nodes), 2 * statement.low.shape[1] + statement.active.shape[1])
+    unknowns = [np.array(value, dtype=np.float64, order="C") for value in (start.state, start.control)]
+    unknowns += [np.zeros(shape) for shape in (start.state.shape, (batch, len(statement.end_names)), rows, rows)]
+    return unknowns, np.zeros(batch, dtype=bool)
+
+
+def _worst(shooting: CompiledShooting, scales: Scales, point: Primal, status: list[Status]) -> list[str]:
+    """The constraint that is violated most, of problems that were not solved."""
+    worst = [""] * len(status)
+    rows: Rows = np.array([b for b, one in enumerate(status) if one is not Status.CONVERGED], dtype=np.intp)
+    if len(rows):
+        some, at = shooting.select(rows), part_of(point, rows)
+        wrong = residuals_without_slacks(some, at)
+        for b, clause in zip(rows, worst_constraint(some.statement, part_of(scales, rows), wrong), strict=True):
+            worst[b] = clause
+    return worst
+
+
+def _info(iteration: int, row: tuple[float, ...], sweeps: int, seconds: float) -> NewtonInfo:
+    running, objective, dual, primal, complementarity, barrier, step, regularisation = row
+    return NewtonInfo(
+        iteration=iteration,
+        running=int(running),
+        objective=objective / running,
+        residual=dual,
+        violation=primal,
+        complementarity=complementarity,
+        barrier=barrier,
+        step=step,
+        regularisation=regularisation,
+        penalty=0.0,
+        sweeps=sweeps,
+        seconds=seconds,
+    )
