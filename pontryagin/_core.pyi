@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -104,3 +104,61 @@ class MlpSweeper:
         gradients: Sequence[int],
     ) -> float: ...
     def tape_bytes(self, single: bool, batch: int, steps: int) -> int: ...
+
+newton_functions: int
+
+class NewtonFunctions:
+    def __init__(self, codes: Sequence[tuple[Any, ...]], results: Sequence[int], rows: int) -> None: ...
+    @staticmethod
+    def compiled(table: int) -> NewtonFunctions: ...
+
+class Newton:
+    def __init__(
+        self,
+        functions: NewtonFunctions,
+        *,
+        sizes: dict[str, int],
+        rows: Sequence[int],
+        entries: Sequence[Sequence[tuple[int, int]]],
+        optimised: Sequence[int],
+        a: Sequence[Sequence[float]],
+        b: Sequence[float],
+        c: Sequence[float],
+        statement: dict[str, Any],
+    ) -> None: ...
+    def values(
+        self, state: Any, control: Any, initial: Any, theta: Any, data: Any, threads: int
+    ) -> tuple[Any, ...]: ...
+    def linearise(
+        self,
+        state: Any,
+        control: Any,
+        initial: Any,
+        theta: Any,
+        data: Any,
+        costate: Any,
+        nu: Any,
+        mu: Any,
+        weight: Any,
+        exact: bool,
+        threads: int,
+    ) -> tuple[Any, ...]: ...
+    def choose_start(
+        self, state: Any, control: Any, initial: Any, theta: Any, data: Any, favour: float, threads: int
+    ) -> None: ...
+    def solve(
+        self,
+        state: Any,
+        control: Any,
+        costate: Any,
+        end: Any,
+        sigma: Any,
+        multiplier: Any,
+        known: Any,
+        initial: Any,
+        theta: Any,
+        data: Any,
+        options: dict[str, Any],
+        threads: int,
+        told: Callable[[tuple[float, ...]], bool] | None,
+    ) -> dict[str, Any]: ...

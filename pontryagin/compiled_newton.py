@@ -10,6 +10,7 @@ import numpy as np
 from pontryagin.backend.compiled_shooting import CompiledShooting, compiled
 from pontryagin.backend.linearise import ReferenceShooting
 from pontryagin.backend.newton_functions import NewtonFunctions
+from pontryagin.backend.newton_native import choose
 from pontryagin.optim import Callback
 from pontryagin.optim.newton import NewtonInfo, NewtonResult, NewtonSettings, Warm
 from pontryagin.optim.newton.barrier import with_room
@@ -30,18 +31,16 @@ STATUSES = (
 KNOWN = (Status.CONVERGED, Status.STALLED, Status.MAX_ITERATIONS)
 
 
-def in_core(problem: Problem, reference: ReferenceShooting, threads: int) -> CompiledShooting:
-    """The same problems with steps, derivatives and solver in the core."""
-    functions, statement = NewtonFunctions.of(problem), reference.statement
-    return compiled(
-        reference,
-        functions.interpreted,
-        functions,
-        with_room(statement),
-        half_width(statement),
-        scaled_as_control(statement),
-        threads,
-    )
+def in_core(problem: Problem, reference: ReferenceShooting, backend: str, threads: int) -> CompiledShooting:
+    """The same problems with steps, derivatives and solver in the core.
+
+    Raises BackendError where compiled functions were asked for and cannot be had.
+    """
+    layout, statement = NewtonFunctions.of(problem), reference.statement
+    stages = len(reference.tableau.b)
+    chosen = choose(layout, backend, len(reference.initial), len(statement.nodes) - 1, stages)
+    bounds = with_room(statement), half_width(statement), scaled_as_control(statement)
+    return compiled(reference, chosen, layout, *bounds, threads)
 
 
 def solve_compiled(

@@ -50,6 +50,8 @@ class NewtonAnswer(MethodResult):
     state_multipliers: Tensor  # (B, N+1, n) of the state bounds, per unit of time: those of high minus those of low
     warm: Warm
     worst: list[str]
+    backend: str  # where it ran, and why there
+    reason: str
 
     def pick(self, rows: Tensor) -> NewtonAnswer:
         """Problems `rows` of these."""
@@ -90,7 +92,7 @@ def solve_by_newton(
         _array(instances.parameters),
         None if sweep.data is None else _array(sweep.data),
     )
-    core = None if backend == "torch" else in_core(problem, reference, threads)
+    core = None if backend == "torch" else in_core(problem, reference, backend, threads)
     shooting = core or reference
     begin: Primal | Warm
     if before is not None:
@@ -226,6 +228,8 @@ def _answer(instances: Instances, shooting: ReferenceShooting, found: NewtonResu
         state_multipliers=tensor(bounds[..., :n] / duration),
         warm=warm,
         worst=worst,
+        backend=getattr(shooting, "backend", "torch"),
+        reason=getattr(shooting, "reason", "The formulas are evaluated by numpy."),
     )
 
 

@@ -27,9 +27,6 @@ from pontryagin.solution import Solution
 from pontryagin.tableau import tableau_named
 from pontryagin.time_grid import CONTROL_KINDS
 
-#: Which part of a solve by Newton's method the backend has.
-_NEWTON = "Newton's method itself runs on formulas evaluated by numpy; the backend checks the grid."
-
 #: What "auto" stands for where it can take the problem.
 DEFAULT_METHOD = "lbfgs"
 
@@ -190,8 +187,8 @@ def _solution(instances: Instances, options: Options, search: Search, found: Fou
         violation=result.violation,
         method=options.method,
         scheme=options.scheme,
-        backend=backend.name,
-        backend_reason=_NEWTON if options.method == "newton" else getattr(backend, "reason", ""),
+        backend=getattr(result, "backend", backend.name),
+        backend_reason=getattr(result, "reason", getattr(backend, "reason", "")),
         accuracy=options.accuracy,
         timings={**search.seconds, "last sweep": now - sweep_began, "total": now - began},
         history=list(found.history),

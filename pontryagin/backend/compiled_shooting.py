@@ -14,6 +14,7 @@ import numpy as np
 from pontryagin import _core
 from pontryagin.backend.linearise import ReferenceShooting
 from pontryagin.backend.newton_functions import NewtonFunctions
+from pontryagin.backend.newton_native import Chosen
 from pontryagin.shooting import Array, Dual, Linearisation, Mask, Primal, Values
 
 
@@ -23,6 +24,8 @@ class CompiledShooting(ReferenceShooting):
 
     core: Any  # _core.Newton
     threads: int
+    backend: str
+    reason: str  # why this backend
 
     def values(self, point: Primal) -> Values:
         return Values(*self.core.values(*self._given(point), self.threads))
@@ -62,7 +65,7 @@ class CompiledShooting(ReferenceShooting):
 
 def compiled(
     reference: ReferenceShooting,
-    functions: _core.NewtonFunctions,
+    chosen: Chosen,
     layout: NewtonFunctions,
     bounds: tuple[Array, Array],
     half_width: Array,
@@ -71,8 +74,8 @@ def compiled(
 ) -> CompiledShooting:
     """The same problems in the core.
 
-    functions: of the problem, interpreted or compiled; bounds: (N+1, nz) each, with some room between them; half_width
-    (nz,) of them, and which components of z are scaled as controls (nz,).
+    chosen: the functions of the problem, interpreted or compiled; bounds: (N+1, nz) each, with some room between them;
+    half_width (nz,) of them, and which components of z are scaled as controls (nz,).
     """
     statement, equations, tableau = reference.statement, reference.equations, reference.tableau
     sizes = {
@@ -102,7 +105,7 @@ def compiled(
         "control": as_control,
     }
     core = _core.Newton(
-        functions,
+        chosen.functions,
         sizes=sizes,
         rows=layout.rows.starts,
         entries=layout.entries,
@@ -112,7 +115,7 @@ def compiled(
         c=list(tableau.c),
         statement=arrays,
     )
-    return CompiledShooting(**vars(reference), core=core, threads=threads)
+    return CompiledShooting(**vars(reference), core=core, threads=threads, backend=chosen.name, reason=chosen.reason)
 
 
 def _plain(values: Array) -> Array:

@@ -66,7 +66,7 @@ def text_of(model: CompiledModel, title: str, tableau: Tableau, request: SweepRe
 
 
 @cache
-def _generator() -> str:
+def generator_digest() -> str:
     """SHA-256 over the files that write texts: with others, the same formulas may give another text."""
     files = sorted(Path(codegen.__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
@@ -74,7 +74,7 @@ def _generator() -> str:
 
 def key_of(model: CompiledModel, title: str, tableau: Tableau, request: SweepRequest) -> str:
     """All that determines the text of a library, without writing it."""
-    return repr((_generator(), model.digest, title, tableau, request))
+    return repr((generator_digest(), model.digest, title, tableau, request))
 
 
 class NativeSweep(CompiledSweep):
