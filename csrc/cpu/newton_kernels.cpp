@@ -1,105 +1,12 @@
-// Newton's method on tiles. Compiled once for each instruction set, in a namespace of its own (PMP_ISA).
+// Newton's method on tiles of any sizes. Compiled once for each instruction set, in a namespace of its own (PMP_ISA).
 #include "cpu/newton_kernels.hpp"
 
-#include <new>
-
-#include "pontryagin/newton_tile.hpp"
+#include "pontryagin/newton_tile_kernel.hpp"
 
 namespace pontryagin {
-inline namespace PMP_ISA {
-
-namespace {
-
-template <int W>
-struct Kernel {
-  using Real = Pack<double, W>;
-  using Tile = NewtonTile<W>;
-
-  static Tile& at(void* tile) { return *static_cast<Tile*>(tile); }
-
-  static long bytes(const NewtonWork& work) {
-    Arena arena(nullptr);
-    arena.take<Tile>(1);
-    const Tile counted(*work.problem, *work.functions, *work.settings, *work.batch, work.history, arena);
-    return arena.used();
-  }
-
-  static void* make(const NewtonWork& work, void* memory) {
-    Arena arena(memory);
-    Tile* const tile = ::new (arena.take<Tile>(1))
-        Tile(*work.problem, *work.functions, *work.settings, *work.batch, work.history, arena);
-    tile->prepare();
-    return tile;
-  }
-
-  // Results of the problems that were added, from `first` on.
-  static void sweep(void* tile, const SweepOfSteps& results, long first, int count, bool slopes) {
-    Tile& t = at(tile);
-    const NewtonProblem& p = t.problem();
-    if (slopes) {
-      for (int l = 0; l < count; ++l) {
-        const long b = first + l;
-        t.set_multipliers(l, results.costate + b * (p.steps + 1L) * p.ns, results.nu + b * p.equalities,
-                          results.mu + b * (p.steps + 1L) * p.rows, results.weight[b]);
-      }
-      t.find_slopes();
-    } else {
-      t.find_values();
-    }
-    const long N = p.steps;
-    const auto scalar = [](const Real& value, int lane) { return reinterpret_cast<const double*>(&value)[lane]; };
-    for (int l = 0; l < count; ++l) {
-      const long b = first + l;
-      const auto put = [&](const Real* rows, double* to, long size) {
-        for (long i = 0; i < size; ++i) to[b * size + i] = scalar(rows[i], l);
-      };
-      results.cost[b] = scalar(t.values().cost, l);
-      for (long k = 0; k < N; ++k)
-        for (int a = 0; a < p.ns; ++a)
-          results.next[(b * N + k) * p.ns + a] = scalar(t.following(static_cast<int>(k), a), l);
-      put(t.values().path, results.path, (N + 1) * p.rows), put(t.values().end, results.end, p.equalities);
-      if (!slopes) continue;
-      put(t.slopes().gradient, results.gradient, (N + 1) * p.nz);
-      put(t.slopes().path, results.path_jacobian, (N + 1) * p.rows * p.nz);
-      put(t.slopes().end, results.end_jacobian, static_cast<long>(p.equalities) * p.ns);
-      for (long k = 0; k <= N; ++k) {
-        const Real* H = t.slopes().hessian + k * triangle(p.nz);
-        double* to = results.hessian + (b * (N + 1) + k) * p.nz * p.nz;
-        for (int i = 0; i < p.nz; ++i)
-          for (int j = 0; j < p.nz; ++j) to[i * p.nz + j] = scalar(H[place_of_any(i, j)], l);
-        if (k == N) continue;
-        double* J = results.jacobian + (b * N + k) * p.ns * p.nz;
-        for (int i = 0; i < p.ns; ++i)
-          for (int j = 0; j < p.nz; ++j) {
-            const bool moves = p.linear_control && i >= p.n && i < p.n + p.m ? j == p.ns + i - p.n : j == i;
-            J[i * p.nz + j] = i < p.n ? scalar(t.slopes().jacobian[(k * p.n + i) * p.nz + j], l) : moves ? 1.0 : 0.0;
-          }
-      }
-    }
-  }
-
-  static NewtonKernel table() {
-    NewtonKernel kernel;
-    kernel.lanes = W, kernel.bytes = bytes, kernel.make = make, kernel.sweep = sweep;
-    kernel.active = [](void* tile) { return at(tile).active(); };
-    kernel.add = [](void* tile, long problem) { at(tile).add(problem); };
-    kernel.clear = [](void* tile) { at(tile).clear(); };
-    kernel.iterate = [](void* tile) { at(tile).iterate(); };
-    kernel.told = [](void* tile) { return at(tile).told(); };
-    kernel.give_up = [](void* tile) { at(tile).give_up(); };
-    kernel.choose_start = [](void* tile, double favour) { at(tile).choose_start(favour); };
-    return kernel;
-  }
-};
-
-}  // namespace
-
-NewtonKernelSet make_newton_kernel_set() { return {Kernel<1>::table(), Kernel<newton_lanes>::table()}; }
-
-}  // namespace PMP_ISA
 
 #define PMP_PASTE_(a, b) a##b
 #define PMP_PASTE(a, b) PMP_PASTE_(a, b)
-NewtonKernelSet PMP_PASTE(newton_kernel_set_, PMP_ISA)() { return PMP_ISA::make_newton_kernel_set(); }
+NewtonKernelSet PMP_PASTE(newton_kernel_set_, PMP_ISA)() { return PMP_ISA::newton_kernels<PMP_ISA::AnyShape>(); }
 
 }  // namespace pontryagin

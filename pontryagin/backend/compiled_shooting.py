@@ -106,6 +106,7 @@ def compiled(
     }
     core = _core.Newton(
         chosen.functions,
+        kernels=0,
         sizes=sizes,
         rows=layout.rows.starts,
         entries=layout.entries,

@@ -4,16 +4,17 @@
 
 #include "math.hpp"
 #include "newton_memory.hpp"
+#include "newton_shape.hpp"
 
 namespace pontryagin {
 inline namespace PMP_ISA {
 
-template <int W>
+template <class Shape, int W>
 class NewtonBarrier {
  public:
   using Real = Pack<double, W>;
 
-  explicit NewtonBarrier(const NewtonProblem& problem) : p_(problem), ns_(p_.ns), nz_(p_.nz) {}
+  explicit NewtonBarrier(const NewtonProblem& problem) : p_(problem), size_(problem), ns_(size_.ns), nz_(size_.nz) {}
 
   // f(row, node, inequality)
   template <class F>
@@ -151,7 +152,9 @@ class NewtonBarrier {
   }
 
   const NewtonProblem& p_;
-  const int ns_, nz_;
+  const Sizes<Shape> size_;
+  const typename Shape::Carried ns_;
+  const typename Shape::Unknowns nz_;
 };
 
 }  // namespace PMP_ISA

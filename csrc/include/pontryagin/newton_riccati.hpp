@@ -13,6 +13,7 @@
 #pragma once
 
 #include "newton_memory.hpp"
+#include "newton_shape.hpp"
 
 namespace pontryagin {
 inline namespace PMP_ISA {
@@ -28,7 +29,7 @@ struct NewtonStep {
   }
 };
 
-template <int W>
+template <class Shape, int W>
 class NewtonRiccati {
  public:
   using Real = Pack<double, W>;
@@ -36,7 +37,13 @@ class NewtonRiccati {
   static constexpr double independent = 1e-11;
 
   NewtonRiccati(const NewtonProblem& problem, Arena& arena)
-      : p_(problem), n_(p_.n), m_(p_.m), ns_(p_.ns), nv_(p_.nv), nz_(p_.nz), r_(p_.equalities),
+      : p_(problem),
+        size_(problem),
+        n_(size_.n),
+        nv_(size_.m),
+        ns_(size_.ns),
+        nz_(size_.nz),
+        r_(size_.r),
         moved_(p_.linear_control ? p_.m : 0) {
     const long nodes = p_.steps + 1L;
     value_ = arena.take<Real>(nodes * ns_ * ns_), gain_ = arena.take<Real>(nodes * nv_ * ns_);
@@ -453,7 +460,13 @@ class NewtonRiccati {
 
  private:
   const NewtonProblem& p_;
-  const int n_, m_, ns_, nv_, nz_, r_, moved_;
+  const Sizes<Shape> size_;
+  const typename Shape::States n_;
+  const typename Shape::Controls nv_;
+  const typename Shape::Carried ns_;
+  const typename Shape::Unknowns nz_;
+  const typename Shape::Equalities r_;
+  const int moved_;
   int free_count_ = 0;
   Real *value_, *gain_, *factor_, *slope_, *feed_, *columns_, *column_feed_, *left_, *product_, *q_, *initial_,
       *end_inverse_, *scratch_;

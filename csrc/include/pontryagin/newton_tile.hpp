@@ -16,7 +16,7 @@
 namespace pontryagin {
 inline namespace PMP_ISA {
 
-template <int W>
+template <class Shape, int W>
 class NewtonTile {
  public:
   using Real = Pack<double, W>;
@@ -24,8 +24,8 @@ class NewtonTile {
 
   NewtonTile(const NewtonProblem& problem, const PointFunctions& functions, const NewtonSettings& settings,
              const NewtonBatch& batch, NewtonRow* history, Arena& arena)
-      : p_(problem), set_(settings), batch_(batch), history_(history), ns_(p_.ns), nv_(p_.nv), nz_(p_.nz),
-        r_(p_.equalities), count_(p_.inequality_count()), barrier_(problem),
+      : p_(problem), set_(settings), batch_(batch), history_(history), size_(problem), ns_(size_.ns), nv_(size_.m),
+        nz_(size_.nz), r_(size_.r), count_(p_.inequality_count()), barrier_(problem),
         steps_(problem, functions, arena), riccati_(problem, arena) {
     z_.take(arena, p_), trial_.take(arena, p_);
     values_.take(arena, p_), trial_values_.take(arena, p_), slopes_.take(arena, p_);
@@ -844,10 +844,15 @@ class NewtonTile {
   const NewtonSettings& set_;
   const NewtonBatch& batch_;
   NewtonRow* const history_;
-  const int ns_, nv_, nz_, r_, count_;
-  NewtonBarrier<W> barrier_;
-  NewtonSteps<W> steps_;
-  NewtonRiccati<W> riccati_;
+  const Sizes<Shape> size_;
+  const typename Shape::Carried ns_;
+  const typename Shape::Controls nv_;
+  const typename Shape::Unknowns nz_;
+  const typename Shape::Equalities r_;
+  const int count_;
+  NewtonBarrier<Shape, W> barrier_;
+  NewtonSteps<Shape, W> steps_;
+  NewtonRiccati<Shape, W> riccati_;
   Unknowns<Real> z_, trial_;
   PointValues<Real> values_, trial_values_;
   PointSlopes<Real> slopes_;
