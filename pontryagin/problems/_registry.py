@@ -27,7 +27,15 @@ from pontryagin.errors import ProblemError, unknown_name
 if TYPE_CHECKING:  # torch is imported when a problem is asked for
     from pontryagin.problem import Problem
 
-TAGS = ("unconstrained", "control bounds", "terminal constraint", "path constraint", "free time", "singular")
+TAGS = (
+    "unconstrained",
+    "control bounds",
+    "terminal constraint",
+    "path constraint",
+    "state bounds",
+    "free time",
+    "singular",
+)
 TOLERANCES = ("smooth", "constrained", "nonsmooth")
 
 Tolerance = Literal["smooth", "constrained", "nonsmooth"]

@@ -18,7 +18,7 @@ from torch import Tensor
 from pontryagin.problem import Problem
 from pontryagin.problems._registry import Reference
 
-tags = ("terminal constraint", "control bounds", "path constraint")
+tags = ("terminal constraint", "control bounds", "state bounds")
 tolerance = "smooth"
 reference = Reference(
     objective=57.9447803067,
