@@ -5,8 +5,10 @@ multipliers are kept. Refinement ends when, for every problem whose solve is not
     change    of the objective against the grid before, relative
     defect    of states and objective against the re-integration of the control by a method of order 5 on a grid four
               times as fine, relative
-are below `accuracy`, or with LARGEST steps. A batch has one grid: the finest that any of its problems needs. NaN is
-refined away where it can be: steps that are too long are one of its causes.
+are below `accuracy`, or where the next grid would have more than LARGEST steps. After Newton's method, which knows
+costates and multipliers at all nodes, the steps that cost too much are divided (mesh.py); after the others, all. A
+batch has one grid, which suits all of its problems. NaN is refined away where it can be: steps that are too long are one
+of its causes.
 """
 
 from __future__ import annotations
@@ -25,13 +27,16 @@ from pontryagin.backend.select import make_backend
 from pontryagin.control import Control, Kind
 from pontryagin.guess import Start, random_starts
 from pontryagin.instances import Instances
+from pontryagin.mesh import Mesh, divided
 from pontryagin.newton import NewtonAnswer, solve_by_newton
 from pontryagin.optim import Callback, IterationInfo, MethodResult, MethodSettings, solve_first_order
 from pontryagin.optim.newton import NewtonSettings
 from pontryagin.progress import Progress
 from pontryagin.records import Level
+from pontryagin.reintegrate import Flows
 from pontryagin.status import Status
 from pontryagin.sweep import SweepBackend
+from pontryagin.tableau import tableau_named
 from pontryagin.time_grid import TimeGrid
 from pontryagin.verify import distance, relative
 
@@ -46,6 +51,9 @@ COARSE = 300
 
 #: Steps of the re-integration in one step of the grid.
 FINER = 4
+
+#: Part of the accuracy that grids are divided for, so that the next one has it.
+SAFETY = 0.25
 
 #: A violation of the terminal constraints (scaled) up to which a start counts as feasible.
 FEASIBLE = 1e-6
@@ -117,13 +125,15 @@ class Search:
                 found = self._measured(found, before, refine)
                 if not refine or self._over(found):
                     return found
-                good = self._accurate(found) or 2 * found.grid.steps > LARGEST
-                if good and (complete or Status.MAX_ITERATIONS not in found.result.status):
+                finer = self._finer(found)
+                if finer is None and (complete or Status.MAX_ITERATIONS not in found.result.status):
                     return found
-                if good:  # all the iterations that there are; what they change decides whether this grid is the last
+                if (
+                    finer is None
+                ):  # all the iterations that there are; what they change decides whether this grid is the last
                     found, complete = self._onward(found, found.grid, None), True
                 else:
-                    before, found, complete = found, self._onward(found, found.grid.refine(2), COARSE), False
+                    before, found, complete = found, self._onward(found, finer, COARSE), False
         except KeyboardInterrupt:
             status = [Status.INTERRUPTED] * self.instances.batch
             return replace(found, result=replace(found.result, status=status))
@@ -263,7 +273,6 @@ class Search:
     # -- from grid to grid -------------------------------------------------------------------------------------------
 
     def _defect(self, found: Found) -> float:
-        scheme = "tsitouras" if self.options.scheme == "dormand_prince" else "dormand_prince"
         result, fine = found.result, found.grid.refine(FINER)
         control = Control(result.control, self.options.kind, found.grid)
         instances = posed(self.instances, result)
@@ -271,7 +280,7 @@ class Search:
             self.backend(c.grid, s).evaluate(
                 instances.arguments(c, result.final_time), {"state", "objective"}
             )
-            for c, s in ((control, None), (control.on(fine), scheme))
+            for c, s in ((control, None), (control.on(fine), self._other_scheme))
         )  # fmt: skip
         assert coarse.state is not None and other.state is not None
         assert coarse.objective is not None and other.objective is not None
@@ -294,9 +303,38 @@ class Search:
         iterations = int(found.iterations.max()) - sum(level.iterations for level in levels)
         return replace(found, levels=(*levels, Level(found.grid.steps, iterations, change, defect)))
 
-    def _accurate(self, found: Found) -> bool:
-        level = found.levels[-1]
-        return level.change < self.options.accuracy and level.defect < self.options.accuracy
+    def _finer(self, found: Found) -> TimeGrid | None:
+        """The next grid, or None where this one is accurate or there is no next one."""
+        level, accuracy = found.levels[-1], self.options.accuracy
+        if level.change < accuracy and level.defect < accuracy:
+            return None
+        finer = found.grid.refine(2)
+        kept = torch.tensor([status not in LOST for status in found.result.status])
+        if isinstance(found.result, NewtonAnswer) and math.isfinite(level.defect):
+            mesh = self._mesh(found.result, found.grid)
+            objective = found.result.objective.double().abs().clamp(min=1e-3)[:, None]
+            shares = torch.zeros(found.grid.steps, dtype=torch.float64)
+            if not level.change < accuracy and self.instances.problem.functions.integrand is None:
+                shares = torch.fmax(shares, (mesh.losses() / objective)[kept].amax(0))
+            if not level.defect < accuracy:  # of which growth on the way is a part
+                local = mesh.defects()[kept]
+                shares = torch.fmax(shares, (local / local.sum(1, keepdim=True)).amax(0) * level.defect)
+            finer = divided(found.grid, shares * found.grid.steps / (SAFETY * accuracy))
+        return finer if finer.steps <= LARGEST else None
+
+    def _mesh(self, result: NewtonAnswer, grid: TimeGrid) -> Mesh:
+        control = Control(result.control.double(), self.options.kind, grid)
+        instances, time = (
+            posed(self.instances, result).double(),
+            grid.times(self.instances.problem.t0, result.final_time.double()),
+        )
+        flows = Flows(instances, control, time, tableau_named(self._other_scheme), 1)
+        return Mesh(instances, result, flows, grid, self.backend(grid))
+
+    @property
+    def _other_scheme(self) -> str:
+        """A method of order 5 that is not that of the solve."""
+        return "tsitouras" if self.options.scheme == "dormand_prince" else "dormand_prince"
 
     def _over(self, found: Found) -> bool:
         """Whether no finer grid can help, or nobody wants one."""
