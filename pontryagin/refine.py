@@ -7,7 +7,7 @@ multipliers are kept. Refinement ends when, for every problem whose solve is not
               times as fine, relative
 are below `accuracy`, or where the next grid would have more than LARGEST steps. After Newton's method, which knows
 costates and multipliers at all nodes, the steps that cost too much are divided (mesh.py); after the others, all. A
-batch has one grid, which suits all of its problems. NaN is refined away where it can be: steps that are too long are one
+batch has one grid, which suits all its problems. NaN is refined away where it can be: steps that are too long are one
 of its causes.
 """
 
