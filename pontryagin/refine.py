@@ -46,14 +46,22 @@ FIRST = 50
 #: No grid of a refinement has more steps.
 LARGEST = 1600
 
-#: Iterations on a grid that is not the last: what they leave undone is done on a finer one.
-COARSE = 300
+#: Iterations on a grid that is not the last: what they leave undone is done on a finer one. Newton's method takes longer
+#: than this where steps are so long that it finds ways to gain by their errors.
+COARSE, COARSE_NEWTON = 300, 100
 
 #: Steps of the re-integration in one step of the grid.
 FINER = 4
 
 #: Part of the accuracy that grids are divided for, so that the next one has it.
 SAFETY = 0.25
+
+#: Defect from which a grid's answer is of no use for the next grid.
+ASTRAY = 0.1
+
+#: How Newton's method may end from one start although another one leads to a solution, and so many are tried then.
+RETRIED = (Status.INFEASIBLE, Status.NOT_FINITE, Status.STALLED)
+RETRIES = 8
 
 #: A violation of the terminal constraints (scaled) up to which a start counts as feasible.
 FEASIBLE = 1e-6
@@ -117,7 +125,8 @@ class Search:
 
     def run(self, start: Start, starts: int, seed: int, refine: bool) -> Found:
         """Solve from each start, keep the best for each problem, and refine where asked. Ctrl-C keeps what there is."""
-        found = self._best_of(random_starts(start, self.instances, starts, seed), starts, COARSE if refine else None)
+        coarse = COARSE_NEWTON if self.options.method == "newton" else COARSE
+        found = self._begun(start, starts, seed, None, coarse if refine else None)
         before: Found | None = None
         complete = not refine
         try:
@@ -126,14 +135,15 @@ class Search:
                 if not refine or self._over(found):
                     return found
                 finer = self._finer(found)
-                if finer is None and (complete or Status.MAX_ITERATIONS not in found.result.status):
+                if finer is not None and self._astray(found):
+                    again = replace(start, control=start.control.on(finer))
+                    before, found = found, self._begun(again, starts, seed, found, coarse)
+                elif finer is not None:
+                    before, found, complete = found, self._onward(found, finer, coarse), False
+                elif complete or Status.MAX_ITERATIONS not in found.result.status:
                     return found
-                if (
-                    finer is None
-                ):  # all the iterations that there are; what they change decides whether this grid is the last
+                else:  # all the iterations that there are; what they change decides whether this grid is the last
                     found, complete = self._onward(found, found.grid, None), True
-                else:
-                    before, found, complete = found, self._onward(found, finer, COARSE), False
         except KeyboardInterrupt:
             status = [Status.INTERRUPTED] * self.instances.batch
             return replace(found, result=replace(found.result, status=status))
@@ -156,13 +166,28 @@ class Search:
 
     # -- one grid ----------------------------------------------------------------------------------------------------
 
-    def _best_of(self, start: Start, starts: int, limit: int | None) -> Found:
+    def _begun(self, start: Start, starts: int, seed: int, before: Found | None, limit: int | None) -> Found:
+        """Solve from guesses. What Newton's method cannot make feasible from one start, random ones may."""
+        found = self._best_of(self.instances, random_starts(start, self.instances, starts, seed), starts, before, limit)
+        failed = [b for b, status in enumerate(found.result.status) if status in RETRIED]
+        if starts > 1 or not failed or not isinstance(found.result, NewtonAnswer) or self._used_up(found):
+            return found
+        rows = torch.tensor(failed, device=self.instances.device)
+        instances, one = self.instances.pick(rows), _rows_of(start, rows)
+        others = random_starts(one, instances, RETRIES, seed)
+        again = self._best_of(instances, others, RETRIES, _picked(found, rows), COARSE_NEWTON)
+        return _taken_over(found, again, failed)
+
+    def _best_of(
+        self, instances: Instances, start: Start, starts: int, before: Found | None, limit: int | None
+    ) -> Found:
         """Solve from all starts in one batch, then keep one for each problem."""
-        batch = self.instances.batch
-        rows = torch.arange(batch, device=self.instances.device).repeat_interleave(starts)
-        instances = self.instances if starts == 1 else self.instances.pick(rows)
-        found = self._solve(instances, start, None, limit)
-        return found if starts == 1 else _picked(found, best(found.result, batch, starts))
+        if starts == 1:
+            return self._solve(instances, start, before, limit, fresh=True)
+        rows = torch.arange(instances.batch, device=instances.device).repeat_interleave(starts)
+        many = None if before is None else _picked(before, rows)
+        found = self._solve(instances.pick(rows), start, many, limit, fresh=True)
+        return _picked(found, best(found.result, instances.batch, starts))
 
     def _onward(self, found: Found, grid: TimeGrid, limit: int | None) -> Found:
         """Solve on this grid from what was found, with at most `limit` iterations."""
@@ -177,7 +202,10 @@ class Search:
         )
         return self._solve(self.instances, Start(control, result.final_time, multipliers, penalties), found, limit)
 
-    def _solve(self, instances: Instances, start: Start, before: Found | None, limit: int | None) -> Found:
+    def _solve(
+        self, instances: Instances, start: Start, before: Found | None, limit: int | None, fresh: bool = False
+    ) -> Found:
+        """Solve from this start; `fresh` leaves the points of the grid `before` alone, not its counts."""
         options, problem, grid = self.options, instances.problem, start.control.grid
         used = 0 if before is None else int(before.iterations.max())
         history = () if before is None else before.history
@@ -187,7 +215,7 @@ class Search:
         if options.progress:
             options.progress.grid(grid.steps, instances.batch)
         if options.method == "newton":
-            return self._newton(instances, start, before, history, min(limits) if limits else None)
+            return self._newton(instances, start, before, history, min(limits) if limits else None, fresh)
         backend, began = self.backend(grid), time.perf_counter()
         small = backend.name != "torch" and start.control.values.numel() <= ONE_THREAD
         with torch_threads(1) if small else contextlib.nullcontext():
@@ -216,10 +244,11 @@ class Search:
         before: Found | None,
         history: tuple[IterationInfo, ...],
         limit: int | None,
+        fresh: bool,
     ) -> Found:
         """The same by Newton's method, whose points hold more than a control."""
         options, began = self.options, time.perf_counter()
-        known = None if before is None else before.result
+        known = None if before is None or fresh else before.result
         result = solve_by_newton(
             instances,
             start,
@@ -336,14 +365,22 @@ class Search:
         """A method of order 5 that is not that of the solve."""
         return "tsitouras" if self.options.scheme == "dormand_prince" else "dormand_prince"
 
+    def _astray(self, found: Found) -> bool:
+        """Whether Newton's answer is none of the differential equation, but one of steps that are far too long."""
+        return isinstance(found.result, NewtonAnswer) and not found.levels[-1].defect < ASTRAY
+
     def _over(self, found: Found) -> bool:
         """Whether no finer grid can help, or nobody wants one."""
-        status, limit = found.result.status, self.options.max_iterations
+        status = found.result.status
         return (
             Status.INTERRUPTED in status
             or all(one in (Status.INFEASIBLE, Status.UNBOUNDED) for one in status)
-            or (limit is not None and int(found.iterations.max()) >= limit)
+            or self._used_up(found)
         )
+
+    def _used_up(self, found: Found) -> bool:
+        limit = self.options.max_iterations
+        return limit is not None and int(found.iterations.max()) >= limit
 
 
 def best(result: MethodResult, batch: int, starts: int) -> Tensor:
@@ -382,6 +419,24 @@ def _picked(found: Found, rows: Tensor) -> Found:
     picked = {name: getattr(result, name)[rows] for name in tensors}
     status = [result.status[i] for i in rows.tolist()]
     return replace(found, result=replace(result, **picked, status=status), iterations=found.iterations[rows])
+
+
+def _rows_of(start: Start, rows: Tensor) -> Start:
+    control = replace(start.control, values=start.control.values[rows])
+    multipliers, penalties = (None if v is None else v[rows] for v in (start.multipliers, start.penalties))
+    return Start(control, start.final_time[rows], multipliers, penalties)
+
+
+def _taken_over(found: Found, again: Found, rows: list[int]) -> Found:
+    """With the problems `rows` as they ended in `again`, where that is a solution."""
+    assert isinstance(found.result, NewtonAnswer) and isinstance(again.result, NewtonAnswer)
+    batch = len(found.result.status)
+    better = {b: batch + i for i, b in enumerate(rows) if again.result.status[i] is Status.CONVERGED}
+    index = torch.tensor([better.get(b, b) for b in range(batch)], device=found.iterations.device)
+    both = torch.cat((found.iterations, again.iterations))
+    return replace(
+        found, result=found.result.joined(again.result).pick(index), iterations=both[index], history=again.history
+    )
 
 
 def first_grid(steps: int | None, guess_grid: TimeGrid | None) -> TimeGrid:

@@ -4,9 +4,9 @@
     subject to x' = v cos th,    y' = v sin th,    th' = v k,    |v| <= 1,    |k| <= 1,
                (x, y, th) = (0, 0, 0) at t = 0,    (0, 0, pi) at t1
 
-Controls are the speed v and the curvature k. Optimal: three arcs of length pi/3 on circles of radius one, forwards,
-backwards and forwards, or backwards, forwards and backwards, to one side or the other. With v = k = 0 no direction
-turns the car to first order.
+Controls are the speed v and the curvature k. Optimal: every path on which the car turns at full rate, v k = 1, and
+comes back, with p = (0, 0, -1): for instance pi/3 forwards, backwards and forwards again. There are infinitely many, so
+that switching times are not listed. With v = k = 0 no direction turns the car to first order.
 """
 
 import math
@@ -23,7 +23,6 @@ reference = Reference(
     objective=math.pi,
     digits=16,
     citation="Reeds & Shepp, Pacific Journal of Mathematics 145 (1990)",
-    switching_times=(math.pi / 3.0, 2.0 * math.pi / 3.0),
     final_time=math.pi,
 )
 
