@@ -46,8 +46,8 @@ FIRST = 50
 #: No grid of a refinement has more steps.
 LARGEST = 1600
 
-#: Iterations on a grid that is not the last: what they leave undone is done on a finer one. Newton's method takes longer
-#: than this where steps are so long that it finds ways to gain by their errors.
+#: Iterations on a grid that is not the last: what they leave undone is done on a finer one. Newton's method takes more
+#: where steps are so long that it finds ways to gain by their errors.
 COARSE, COARSE_NEWTON = 300, 100
 
 #: Steps of the re-integration in one step of the grid.

@@ -56,6 +56,7 @@ class Reference:
     initial_costate: tuple[float, ...] | None = None
     switching_times: tuple[float, ...] | None = None
     final_time: float | None = None
+    other_minima: tuple[float, ...] = ()  # local ones that solvers are known to end in
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.objective) or self.digits < 1 or not self.citation:

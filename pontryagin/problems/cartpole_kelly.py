@@ -25,6 +25,7 @@ reference = Reference(
     digits=12,
     citation="Kelly, SIAM Review 59 (2017), section 6; the best minimum known, recomputed by shooting and collocation",
     initial_costate=(6.30590297, -35.56180763, 4.341305795, -4.690494425),
+    other_minima=(58.8076674582,),
 )
 
 CART, POLE, LENGTH, GRAVITY = 1.0, 0.3, 0.5, 9.81

@@ -24,6 +24,7 @@ reference = Reference(
     citation="Luus, Iterative Dynamic Programming (2000), two-link robotic arm; recomputed with free switching times",
     switching_times=(0.9431404, 1.49114, 2.6275451),
     final_time=2.98227994,
+    other_minima=(3.208,),
 )
 
 
