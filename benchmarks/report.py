@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks import machine
 
@@ -45,6 +46,7 @@ class Report:
     rows: list[Row] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what was not measured, and why
+    records: list[dict[str, Any]] = field(default_factory=list)  # lines of a table with columns of its own
 
     def row(
         self,
@@ -62,6 +64,9 @@ class Report:
     def check(self, what: str, value: float, limit: str, batch: int | None = None) -> None:
         self.checks.append(Check(what, value, limit, batch))
 
+    def record(self, **cells: Any) -> None:
+        self.records.append(cells)
+
     def note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
@@ -70,6 +75,8 @@ class Report:
         for group in dict.fromkeys(r.group for r in self.rows):
             print(f"\n{self.name}{group and ': '}{group}")
             print(_table([r for r in self.rows if r.group == group]))
+        if self.records:
+            print(f"\n{self.name}\n{_records(self.records)}")
         if self.checks:
             limits = [("", "B", "", "limit", "")]
             for c in self.checks:
@@ -86,6 +93,7 @@ class Report:
         content = {
             "machine": machine.describe(),
             "rows": [{key: value for key, value in asdict(r).items() if value is not None} for r in self.rows],
+            "records": self.records,
             "checks": [{**asdict(c), "met": c.met} for c in self.checks],
             "notes": self.notes,
         }
@@ -110,6 +118,21 @@ def _table(rows: Sequence[Row]) -> str:
         error = f"{max(errors):.0e}" if errors else ""
         lines.append((what, *(cells.get(column, "") for column in columns), unit, error))
     return _aligned(lines, left=(0, len(columns) + 1))
+
+
+def _records(records: Sequence[dict[str, Any]]) -> str:
+    """A line a record under the names of its cells; words to the left, numbers to the right."""
+    names = list(records[0])
+    words = [i for i, name in enumerate(names) if isinstance(records[0][name], str)]
+    return _aligned([tuple(names), *(tuple(_cell(record[name]) for name in names) for record in records)], left=words)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: ""}[value]
+    if isinstance(value, float):
+        return f"{value:.1e}" if abs(value) < 1e-3 else f"{value:.10g}" if abs(value) >= 1 else f"{value:.6g}"
+    return str(value)
 
 
 def _column(row: Row) -> tuple[int | None, ...]:

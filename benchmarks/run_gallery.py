@@ -13,28 +13,20 @@ from pontryagin.problems import Entry
 
 def limit(entry: Entry) -> str:
     """Relative error of the objective: 1e-6 for smooth problems with at most bounds on the control, else 1e-4."""
-    constrained = {"terminal constraint", "free time"} & set(entry.tags)
+    constrained = {"terminal constraint", "free time", "state bounds", "path constraint"} & set(entry.tags)
     return "<= 1e-4" if constrained or entry.tolerance == "nonsmooth" else "<= 1e-6"
 
 
 def run() -> Report:
-    return solved("gallery", "auto")
-
-
-def solved(title: str, method: str) -> Report:
     """One row a problem: status, iterations, seconds, and whether `verify()` holds."""
     torch.set_num_threads(1)
-    report = Report(title)
+    report = Report("gallery")
     for name in pmp.problems.names():
         entry = pmp.problems.get(name)
         problem = entry.problem()
         guess = None if entry.guess is None else torch.tensor(entry.guess(problem), dtype=torch.float64)
         start = time.perf_counter()
-        try:
-            solution = pmp.solve(problem, guess=guess, steps=entry.steps, method=method)
-        except pmp.NotYetSupported as refusal:
-            print(f"{name}: {refusal}")
-            continue
+        solution = pmp.solve(problem, guess=guess, steps=entry.steps)
         seconds = time.perf_counter() - start
         reference = entry.reference.objective
         error = abs(float(solution.objective) - reference) / abs(reference)

@@ -60,6 +60,18 @@ class NewtonAnswer(MethodResult):
         status, worst = ([given[i] for i in index] for given in (self.status, self.worst))
         return replace(self, **tensors, status=status, worst=worst, warm=self.warm.rows(np.array(index)))
 
+    def joined(self, other: NewtonAnswer) -> NewtonAnswer:
+        """These problems, then the others."""
+        tensors: dict[str, Any] = {
+            name: torch.cat((value, getattr(other, name)))
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(
+            self, **tensors, status=[*self.status, *other.status], worst=[*self.worst, *other.worst],
+            warm=self.warm.joined(other.warm),
+        )  # fmt: skip
+
 
 def solve_by_newton(
     instances: Instances,

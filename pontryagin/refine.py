@@ -5,8 +5,10 @@ multipliers are kept. Refinement ends when, for every problem whose solve is not
     change    of the objective against the grid before, relative
     defect    of states and objective against the re-integration of the control by a method of order 5 on a grid four
               times as fine, relative
-are below `accuracy`, or with LARGEST steps. A batch has one grid: the finest that any of its problems needs. NaN is
-refined away where it can be: steps that are too long are one of its causes.
+are below `accuracy`, or where the next grid would have more than LARGEST steps. After Newton's method, which knows
+costates and multipliers at all nodes, the steps that cost too much are divided (mesh.py); after the others, all. A
+batch has one grid, which suits all its problems. NaN is refined away where it can be: steps that are too long are one
+of its causes.
 """
 
 from __future__ import annotations
@@ -25,13 +27,16 @@ from pontryagin.backend.select import make_backend
 from pontryagin.control import Control, Kind
 from pontryagin.guess import Start, random_starts
 from pontryagin.instances import Instances
+from pontryagin.mesh import Mesh, divided
 from pontryagin.newton import NewtonAnswer, solve_by_newton
 from pontryagin.optim import Callback, IterationInfo, MethodResult, MethodSettings, solve_first_order
 from pontryagin.optim.newton import NewtonSettings
 from pontryagin.progress import Progress
 from pontryagin.records import Level
+from pontryagin.reintegrate import Flows
 from pontryagin.status import Status
 from pontryagin.sweep import SweepBackend
+from pontryagin.tableau import tableau_named
 from pontryagin.time_grid import TimeGrid
 from pontryagin.verify import distance, relative
 
@@ -41,11 +46,22 @@ FIRST = 50
 #: No grid of a refinement has more steps.
 LARGEST = 1600
 
-#: Iterations on a grid that is not the last: what they leave undone is done on a finer one.
-COARSE = 300
+#: Iterations on a grid that is not the last: what they leave undone is done on a finer one. Newton's method takes more
+#: where steps are so long that it finds ways to gain by their errors.
+COARSE, COARSE_NEWTON = 300, 100
 
 #: Steps of the re-integration in one step of the grid.
 FINER = 4
+
+#: Part of the accuracy that grids are divided for, so that the next one has it.
+SAFETY = 0.25
+
+#: Defect from which a grid's answer is of no use for the next grid.
+ASTRAY = 0.1
+
+#: How Newton's method may end from one start although another one leads to a solution, and so many are tried then.
+RETRIED = (Status.INFEASIBLE, Status.NOT_FINITE, Status.STALLED)
+RETRIES = 8
 
 #: A violation of the terminal constraints (scaled) up to which a start counts as feasible.
 FEASIBLE = 1e-6
@@ -109,7 +125,8 @@ class Search:
 
     def run(self, start: Start, starts: int, seed: int, refine: bool) -> Found:
         """Solve from each start, keep the best for each problem, and refine where asked. Ctrl-C keeps what there is."""
-        found = self._best_of(random_starts(start, self.instances, starts, seed), starts, COARSE if refine else None)
+        coarse = COARSE_NEWTON if self.options.method == "newton" else COARSE
+        found = self._begun(start, starts, seed, None, coarse if refine else None)
         before: Found | None = None
         complete = not refine
         try:
@@ -117,13 +134,16 @@ class Search:
                 found = self._measured(found, before, refine)
                 if not refine or self._over(found):
                     return found
-                good = self._accurate(found) or 2 * found.grid.steps > LARGEST
-                if good and (complete or Status.MAX_ITERATIONS not in found.result.status):
+                finer = self._finer(found)
+                if finer is not None and self._astray(found):
+                    again = replace(start, control=start.control.on(finer))
+                    before, found = found, self._begun(again, starts, seed, found, coarse)
+                elif finer is not None:
+                    before, found, complete = found, self._onward(found, finer, coarse), False
+                elif complete or Status.MAX_ITERATIONS not in found.result.status:
                     return found
-                if good:  # all the iterations that there are; what they change decides whether this grid is the last
+                else:  # all the iterations that there are; what they change decides whether this grid is the last
                     found, complete = self._onward(found, found.grid, None), True
-                else:
-                    before, found, complete = found, self._onward(found, found.grid.refine(2), COARSE), False
         except KeyboardInterrupt:
             status = [Status.INTERRUPTED] * self.instances.batch
             return replace(found, result=replace(found.result, status=status))
@@ -146,13 +166,28 @@ class Search:
 
     # -- one grid ----------------------------------------------------------------------------------------------------
 
-    def _best_of(self, start: Start, starts: int, limit: int | None) -> Found:
+    def _begun(self, start: Start, starts: int, seed: int, before: Found | None, limit: int | None) -> Found:
+        """Solve from guesses. What Newton's method cannot make feasible from one start, random ones may."""
+        found = self._best_of(self.instances, random_starts(start, self.instances, starts, seed), starts, before, limit)
+        failed = [b for b, status in enumerate(found.result.status) if status in RETRIED]
+        if starts > 1 or not failed or not isinstance(found.result, NewtonAnswer) or self._used_up(found):
+            return found
+        rows = torch.tensor(failed, device=self.instances.device)
+        instances, one = self.instances.pick(rows), _rows_of(start, rows)
+        others = random_starts(one, instances, RETRIES, seed)
+        again = self._best_of(instances, others, RETRIES, _picked(found, rows), COARSE_NEWTON)
+        return _taken_over(found, again, failed)
+
+    def _best_of(
+        self, instances: Instances, start: Start, starts: int, before: Found | None, limit: int | None
+    ) -> Found:
         """Solve from all starts in one batch, then keep one for each problem."""
-        batch = self.instances.batch
-        rows = torch.arange(batch, device=self.instances.device).repeat_interleave(starts)
-        instances = self.instances if starts == 1 else self.instances.pick(rows)
-        found = self._solve(instances, start, None, limit)
-        return found if starts == 1 else _picked(found, best(found.result, batch, starts))
+        if starts == 1:
+            return self._solve(instances, start, before, limit, fresh=True)
+        rows = torch.arange(instances.batch, device=instances.device).repeat_interleave(starts)
+        many = None if before is None else _picked(before, rows)
+        found = self._solve(instances.pick(rows), start, many, limit, fresh=True)
+        return _picked(found, best(found.result, instances.batch, starts))
 
     def _onward(self, found: Found, grid: TimeGrid, limit: int | None) -> Found:
         """Solve on this grid from what was found, with at most `limit` iterations."""
@@ -167,7 +202,10 @@ class Search:
         )
         return self._solve(self.instances, Start(control, result.final_time, multipliers, penalties), found, limit)
 
-    def _solve(self, instances: Instances, start: Start, before: Found | None, limit: int | None) -> Found:
+    def _solve(
+        self, instances: Instances, start: Start, before: Found | None, limit: int | None, fresh: bool = False
+    ) -> Found:
+        """Solve from this start; `fresh` leaves the points of the grid `before` alone, not its counts."""
         options, problem, grid = self.options, instances.problem, start.control.grid
         used = 0 if before is None else int(before.iterations.max())
         history = () if before is None else before.history
@@ -177,7 +215,7 @@ class Search:
         if options.progress:
             options.progress.grid(grid.steps, instances.batch)
         if options.method == "newton":
-            return self._newton(instances, start, before, history, min(limits) if limits else None)
+            return self._newton(instances, start, before, history, min(limits) if limits else None, fresh)
         backend, began = self.backend(grid), time.perf_counter()
         small = backend.name != "torch" and start.control.values.numel() <= ONE_THREAD
         with torch_threads(1) if small else contextlib.nullcontext():
@@ -206,10 +244,11 @@ class Search:
         before: Found | None,
         history: tuple[IterationInfo, ...],
         limit: int | None,
+        fresh: bool,
     ) -> Found:
         """The same by Newton's method, whose points hold more than a control."""
         options, began = self.options, time.perf_counter()
-        known = None if before is None else before.result
+        known = None if before is None or fresh else before.result
         result = solve_by_newton(
             instances,
             start,
@@ -265,7 +304,6 @@ class Search:
     # -- from grid to grid -------------------------------------------------------------------------------------------
 
     def _defect(self, found: Found) -> float:
-        scheme = "tsitouras" if self.options.scheme == "dormand_prince" else "dormand_prince"
         result, fine = found.result, found.grid.refine(FINER)
         control = Control(result.control, self.options.kind, found.grid)
         instances = posed(self.instances, result)
@@ -273,7 +311,7 @@ class Search:
             self.backend(c.grid, s).evaluate(
                 instances.arguments(c, result.final_time), {"state", "objective"}
             )
-            for c, s in ((control, None), (control.on(fine), scheme))
+            for c, s in ((control, None), (control.on(fine), self._other_scheme))
         )  # fmt: skip
         assert coarse.state is not None and other.state is not None
         assert coarse.objective is not None and other.objective is not None
@@ -296,18 +334,55 @@ class Search:
         iterations = int(found.iterations.max()) - sum(level.iterations for level in levels)
         return replace(found, levels=(*levels, Level(found.grid.steps, iterations, change, defect)))
 
-    def _accurate(self, found: Found) -> bool:
-        level = found.levels[-1]
-        return level.change < self.options.accuracy and level.defect < self.options.accuracy
+    def _finer(self, found: Found) -> TimeGrid | None:
+        """The next grid, or None where this one is accurate or there is no next one."""
+        level, accuracy = found.levels[-1], self.options.accuracy
+        if level.change < accuracy and level.defect < accuracy:
+            return None
+        finer = found.grid.refine(2)
+        kept = torch.tensor([status not in LOST for status in found.result.status])
+        if isinstance(found.result, NewtonAnswer) and math.isfinite(level.defect):
+            mesh = self._mesh(found.result, found.grid)
+            objective = found.result.objective.double().abs().clamp(min=1e-3)[:, None]
+            shares = torch.zeros(found.grid.steps, dtype=torch.float64)
+            if not level.change < accuracy and self.instances.problem.functions.integrand is None:
+                shares = torch.fmax(shares, (mesh.losses() / objective)[kept].amax(0))
+            if not level.defect < accuracy:  # of which growth on the way is a part
+                local = mesh.defects()[kept]
+                shares = torch.fmax(shares, (local / local.sum(1, keepdim=True)).amax(0) * level.defect)
+            finer = divided(found.grid, shares * found.grid.steps / (SAFETY * accuracy))
+        return finer if finer.steps <= LARGEST else None
+
+    def _mesh(self, result: NewtonAnswer, grid: TimeGrid) -> Mesh:
+        control = Control(result.control.double(), self.options.kind, grid)
+        instances, time = (
+            posed(self.instances, result).double(),
+            grid.times(self.instances.problem.t0, result.final_time.double()),
+        )
+        flows = Flows(instances, control, time, tableau_named(self._other_scheme), 1)
+        return Mesh(instances, result, flows, grid, self.backend(grid))
+
+    @property
+    def _other_scheme(self) -> str:
+        """A method of order 5 that is not that of the solve."""
+        return "tsitouras" if self.options.scheme == "dormand_prince" else "dormand_prince"
+
+    def _astray(self, found: Found) -> bool:
+        """Whether Newton's answer is none of the differential equation, but one of steps that are far too long."""
+        return isinstance(found.result, NewtonAnswer) and not found.levels[-1].defect < ASTRAY
 
     def _over(self, found: Found) -> bool:
         """Whether no finer grid can help, or nobody wants one."""
-        status, limit = found.result.status, self.options.max_iterations
+        status = found.result.status
         return (
             Status.INTERRUPTED in status
             or all(one in (Status.INFEASIBLE, Status.UNBOUNDED) for one in status)
-            or (limit is not None and int(found.iterations.max()) >= limit)
+            or self._used_up(found)
         )
+
+    def _used_up(self, found: Found) -> bool:
+        limit = self.options.max_iterations
+        return limit is not None and int(found.iterations.max()) >= limit
 
 
 def best(result: MethodResult, batch: int, starts: int) -> Tensor:
@@ -346,6 +421,24 @@ def _picked(found: Found, rows: Tensor) -> Found:
     picked = {name: getattr(result, name)[rows] for name in tensors}
     status = [result.status[i] for i in rows.tolist()]
     return replace(found, result=replace(result, **picked, status=status), iterations=found.iterations[rows])
+
+
+def _rows_of(start: Start, rows: Tensor) -> Start:
+    control = replace(start.control, values=start.control.values[rows])
+    multipliers, penalties = (None if v is None else v[rows] for v in (start.multipliers, start.penalties))
+    return Start(control, start.final_time[rows], multipliers, penalties)
+
+
+def _taken_over(found: Found, again: Found, rows: list[int]) -> Found:
+    """With the problems `rows` as they ended in `again`, where that is a solution."""
+    assert isinstance(found.result, NewtonAnswer) and isinstance(again.result, NewtonAnswer)
+    batch = len(found.result.status)
+    better = {b: batch + i for i, b in enumerate(rows) if again.result.status[i] is Status.CONVERGED}
+    index = torch.tensor([better.get(b, b) for b in range(batch)], device=found.iterations.device)
+    both = torch.cat((found.iterations, again.iterations))
+    return replace(
+        found, result=found.result.joined(again.result).pick(index), iterations=both[index], history=again.history
+    )
 
 
 def first_grid(steps: int | None, guess_grid: TimeGrid | None) -> TimeGrid:

@@ -81,7 +81,7 @@ class Flows:
             for row, c in zip(self.tableau.a, self.tableau.c, strict=True):
                 share = (part + c) / self.parts
                 stage = x + h[..., None] * weighted(row, slopes, x)
-                points = self._points(begin + (part + c) * h, stage, (1 - share) * left + share * right)
+                points = self.points(begin + (part + c) * h, stage, (1 - share) * left + share * right)
                 f, running = pointwise.equations(self.instances.problem, points)
                 slopes.append(f.reshape(x.shape))
                 costs.append(running.reshape(cost.shape))
@@ -100,7 +100,7 @@ class Flows:
         by_left, by_right, by_state = (torch.stack(column, 2) for column in zip(*rows, strict=True))
         return Linear(after.detach(), cost.detach(), by_state, by_left, by_right)
 
-    def _points(self, time: Tensor, state: Tensor, control: Tensor) -> Points:
+    def points(self, time: Tensor, state: Tensor, control: Tensor) -> Points:
         instances, (batch, steps) = self.instances, time.shape
         data = time.new_empty(batch, steps, 0)
         if instances.data is not None and instances.data.kind == "linear":

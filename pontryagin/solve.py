@@ -66,7 +66,8 @@ def solve(
     method: "lbfgs" (projected L-BFGS), "gradient" (projected gradient), or "newton" (interior point on multiple
         shooting, with exact second derivatives: constraints of every kind, high accuracy). "auto" is lbfgs where it can
         take the problem, newton otherwise.
-    steps: of an even time grid; None refines one, from 50 to at most 1600 steps, until `accuracy` holds.
+    steps: of an even time grid; None refines one, from 50 to at most 1600 steps, until `accuracy` holds; after "newton"
+        only where it is too coarse, so that its steps differ in length.
     control: "linear" between the nodes, or "constant" on each step. scheme: the Runge-Kutta method, a name.
     backend: "auto", "torch", "interpreter" or "native"; the solution says which was taken and why.
     initial_state (n,) or (B, n), parameters (a dictionary of names, (q,) or (B, q)) and data ((K, nd) or (B, K, nd))

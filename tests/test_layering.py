@@ -30,7 +30,7 @@ LAYER = {
     # what is made of an answer
     **dict.fromkeys(["answer", "guess", "plot", "progress", "reintegrate", "show", "store", "verify"], 4),
     # composition
-    **dict.fromkeys(["compiled_newton", "evaluate", "newton", "refine", "solution", "solve"], 5),
+    **dict.fromkeys(["compiled_newton", "evaluate", "mesh", "newton", "refine", "solution", "solve"], 5),
     # for people
     **dict.fromkeys(["problems", "doctor", "cli_solve", "cli", "__main__"], 6),
 }

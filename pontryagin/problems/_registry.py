@@ -27,7 +27,15 @@ from pontryagin.errors import ProblemError, unknown_name
 if TYPE_CHECKING:  # torch is imported when a problem is asked for
     from pontryagin.problem import Problem
 
-TAGS = ("unconstrained", "control bounds", "terminal constraint", "path constraint", "free time", "singular")
+TAGS = (
+    "unconstrained",
+    "control bounds",
+    "terminal constraint",
+    "path constraint",
+    "state bounds",
+    "free time",
+    "singular",
+)
 TOLERANCES = ("smooth", "constrained", "nonsmooth")
 
 Tolerance = Literal["smooth", "constrained", "nonsmooth"]
@@ -48,6 +56,7 @@ class Reference:
     initial_costate: tuple[float, ...] | None = None
     switching_times: tuple[float, ...] | None = None
     final_time: float | None = None
+    other_minima: tuple[float, ...] = ()  # local ones that solvers are known to end in
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.objective) or self.digits < 1 or not self.citation:

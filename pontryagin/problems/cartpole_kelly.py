@@ -18,13 +18,14 @@ from torch import Tensor
 from pontryagin.problem import Problem
 from pontryagin.problems._registry import Reference
 
-tags = ("terminal constraint", "control bounds", "path constraint")
+tags = ("terminal constraint", "control bounds", "state bounds")
 tolerance = "smooth"
 reference = Reference(
     objective=57.9447803067,
     digits=12,
     citation="Kelly, SIAM Review 59 (2017), section 6; the best minimum known, recomputed by shooting and collocation",
     initial_costate=(6.30590297, -35.56180763, 4.341305795, -4.690494425),
+    other_minima=(58.8076674582,),
 )
 
 CART, POLE, LENGTH, GRAVITY = 1.0, 0.3, 0.5, 9.81

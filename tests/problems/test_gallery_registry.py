@@ -19,6 +19,9 @@ EXPECTED = {
     "orbit_raising", "pendulum_swing_up_T3", "quadrotor_tracking", "fuller", "linear_tangent_steering",
     "brachistochrone_dymos", "brachistochrone_unit", "catalyst_mixing", "lotka_volterra_fishing", "luus_singular_4",
     "double_integrator_min_time", "scalar_turnpike", "moon_lander", "cartpole_kelly", "double_integrator_min_fuel",
+    "rayleigh_mixed", "bryson_denham_1_9", "singular_5_yeo", "state_constraint_stc1", "beam", "dubins_turn_around",
+    "reeds_shepp_turn_around", "container_crane", "two_link_arm", "robot_arm_cops", "hang_glider_cops",
+    "space_shuttle_reentry", "goddard_cops",
 }  # fmt: skip
 
 
@@ -56,6 +59,8 @@ def test_problem_is_complete(name):
     assert ("free time" in entry.tags) == (problem.free_final_time is not None)
     assert ("control bounds" in entry.tags) == problem.control_set.is_bounded
     assert ("terminal constraint" in entry.tags) == bool(problem.equality_count)
+    assert ("path constraint" in entry.tags) == bool(problem.path_count)
+    assert ("state bounds" in entry.tags) == (problem.state_bounds is not None)
     assert ("unconstrained" in entry.tags) == (len(entry.tags) == 1 and entry.tags[0] == "unconstrained")
 
 
@@ -107,14 +112,11 @@ def test_functions_give_the_same_in_a_batch(name):
         assert torch.allclose(batched, single, rtol=1e-13, atol=1e-14)
 
 
-def test_only_the_cart_pole_waits_for_second_order_methods():
-    waiting = []
+def test_constraints_along_the_path_wait_for_second_order_methods():
+    constrained = {"path constraint", "state bounds"}
     for name in names():
-        try:
-            get(name).problem().require_solvable_by_first_order()
-        except NotImplementedError:
-            waiting.append(name)
-    assert waiting == ["cartpole_kelly"]
+        entry = get(name)
+        assert bool(entry.problem().beyond_first_order) == bool(constrained & set(entry.tags))
 
 
 def test_unknown_name_is_answered_with_the_nearest():

@@ -241,6 +241,9 @@ def test_euler_with_step_one_is_back_propagation_through_a_residual_network() ->
 #: gallery. Their gradients are compared on this part of the horizon; that the whole one overflows is a test below.
 SHORTENED = {"hypersensitive": 1e-3, "cstr_kirk": 0.2, "lotka_volterra_fishing": 0.4}
 
+#: Here steps as long as a tenth of the horizon leave numbers, but a map too steep for central differences.
+STEEP = {"goddard_cops": 0.01, "hang_glider_cops": 0.05, "rayleigh_mixed": 0.5, "space_shuttle_reentry": 0.05}
+
 
 @lru_cache(maxsize=4)
 def gallery_case(name: str, kind: str, scheme: str) -> tuple[TorchSweep, Arguments, SweepResult]:
@@ -248,7 +251,7 @@ def gallery_case(name: str, kind: str, scheme: str) -> tuple[TorchSweep, Argumen
     problem, grid = gallery_problem(name), TimeGrid.uniform(STEPS)
     generator = torch.Generator().manual_seed(7)
     r = problem.equality_count + problem.inequality_count
-    t1 = problem.t0 + SHORTENED.get(name, 1.0) * (problem.t1_guess - problem.t0)
+    t1 = problem.t0 + (SHORTENED | STEEP).get(name, 1.0) * (problem.t1_guess - problem.t0)
     data = None if problem.data is None else problem.data.on_grid(grid.times(problem.t0, problem.t1_guess))
     arguments = Arguments(
         control=gallery_control(name, grid, kind)[None],
@@ -311,9 +314,10 @@ def test_gradient_of_the_gallery_agrees_with_differences_and_with_autograd(
     reference, arguments, expected = gallery_case(name, kind, scheme)
     gradient = flat_gradient(expected)
     norm = float(gradient.norm())
+    size = 1 + torch.cat([getattr(arguments, name)[0].reshape(-1) for name in SOURCES]).abs()
     generator = torch.Generator().manual_seed(11)
     directions = torch.randn(3, gradient.numel(), generator=generator, dtype=torch.float64)
-    directions /= directions.norm(dim=1, keepdim=True)
+    directions *= size / directions.norm(dim=1, keepdim=True)
     lengths = torch.tensor(LENGTHS, dtype=torch.float64)
     steps = (lengths[:, None, None, None] * STENCIL[:, 0, None, None] * directions).flatten(0, 2)
 
@@ -325,13 +329,13 @@ def test_gradient_of_the_gallery_agrees_with_differences_and_with_autograd(
     if error > EXACT * norm:
         assert error <= EXACT * norm * sensitivity(reference, arguments, gradient)
 
-    # central differences: to 1e-7 of the norm
+    # central differences, in units of the size of each input: to 1e-7 of the norm
     assert result.lagrangian is not None
     values = result.lagrangian[1:].reshape(len(LENGTHS), len(STENCIL), 3)
     differences = (STENCIL[:, 1, None] * values).sum(1) / lengths[:, None]  # (lengths, 3)
     believed = differences.diff(dim=0).abs().argmin(0) + 1
     slopes = differences[believed, torch.arange(3)]
-    assert float((slopes - directions @ gradient).abs().max()) <= 1e-7 * norm
+    assert float((slopes - directions @ gradient).abs().max()) <= 1e-7 * float((size * gradient).norm())
 
 
 @pytest.mark.parametrize("name", SHORTENED)

@@ -66,6 +66,14 @@ class Warm:
         rest = (self.costate, self.end, self.sigma, self.multiplier, self.known)
         return Warm(primal, *(value[index] for value in rest))  # type: ignore[arg-type]
 
+    def joined(self, other: Warm) -> Warm:
+        """These problems, then the others."""
+        state, control = (np.concatenate((getattr(self.primal, name), getattr(other.primal, name)))
+                          for name in ("state", "control"))  # fmt: skip
+        names = ("costate", "end", "sigma", "multiplier", "known")
+        rest = (np.concatenate((getattr(self, name), getattr(other, name))) for name in names)
+        return Warm(Primal(state, control), *rest)
+
 
 @dataclass(frozen=True)
 class NewtonResult:

@@ -45,7 +45,8 @@ def scales_of(shooting: Shooting, start: Primal) -> Scales:
         np.zeros((batch, len(statement.weights), len(statement.path_names))),
     )
     found = shooting.linearise(start, dual, np.ones(batch), exact=True)
-    w = statement.weights[:, None]
+    w = statement.weights[:, None].copy()
+    w[-1] = 1.0  # nothing but the cost of the end is there
     slope = np.abs(found.gradient * z[:, None] / w).max((1, 2))
     curvature = np.abs(np.diagonal(found.hessian, axis1=2, axis2=3) * z[:, None] ** 2 / w).max((1, 2))
     cost = np.maximum(np.abs(found.values.cost), slope)
