@@ -57,7 +57,7 @@ def _nlp(statement: Statement, kind: str, plugin: str) -> tuple[Any, list[float]
     constraints: list[Any] = []
     low: list[float] = []
     high: list[float] = []
-    cost = 0
+    cost: Any = 0
     for k in range(STEPS + 1):
         inner = 0 < k < STEPS
         variables.append(x[k])
