@@ -7,6 +7,7 @@ A guess is one of
     function of time     t, a 0-d tensor, to (m,), read at the nodes or in mid-interval
     Control              as it is, read on the grid
     Solution             its control, final time and multipliers: a warm start
+    Start                as it is, grid and all: one of the random starts below
 
 Random starts keep the guess as the first. The others run in straight lines between KNOTS random controls: uniform
 within the bounds, normal about the guess where there is none. A free final time is drawn between half and twice its
@@ -47,6 +48,8 @@ def read_guess(guess: Any, instances: Instances, kind: Kind, grid: TimeGrid) -> 
     """The guess on this grid. ProblemError for a shape that fits no problem, NaN, and a batch of another size."""
     problem, batch = instances.problem, instances.batch
     like = instances.initial_state
+    if isinstance(guess, Start):
+        return guess
     final_time = like.new_full((batch,), problem.t1_guess)
     multipliers = penalties = None
     if isinstance(guess, Answer):

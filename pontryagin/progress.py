@@ -103,6 +103,6 @@ class Progress:
             if isinstance(row, NewtonInfo):
                 numbers[2:2] = [row.complementarity, row.barrier]
                 numbers.append(row.regularisation)
-            shown = [f"{number:.1e}" for number in numbers]
+            shown = [f"{number:.1e}" if number else "0" for number in numbers]
             table.add_row(str(row.iteration), str(steps), f"{row.objective:.10g}", *shown, f"{row.seconds:.2f}")
         return table

@@ -5,10 +5,14 @@ H = L + p.f, minimised over u;    x' = H_p,    p' = -H_x,    p(t1) = phi_x + nu 
 
 from __future__ import annotations
 
+from functools import cached_property
 from os import PathLike
 from typing import Any
 
+from torch import Tensor
+
 from pontryagin.answer import Answer
+from pontryagin.feedback import feedback_gain
 from pontryagin.plot import plot as draw
 from pontryagin.problem import Problem
 from pontryagin.records import Report
@@ -29,6 +33,11 @@ class Solution(Answer):
         report = recompute(self, accuracy)
         object.__setattr__(self, "report", report)  # so that print(solution) shows it; nothing is computed from it
         return report
+
+    @cached_property
+    def feedback_gain(self) -> Tensor:
+        """K (B, N, m, n): u = u*_k + K_k (x - x*_k) is optimal to first order; see pontryagin.feedback."""
+        return feedback_gain(self)
 
     def plot(self, path: str | PathLike[str] | None = None) -> Any:
         """A matplotlib figure of state, costate, control and switching function, written to `path` where given."""

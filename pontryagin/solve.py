@@ -16,7 +16,7 @@ from pontryagin.answer import Answer
 from pontryagin.backend.select import BACKENDS
 from pontryagin.control import Control
 from pontryagin.errors import NotYetSupported, ProblemError, unknown_name
-from pontryagin.guess import read_guess
+from pontryagin.guess import Start, read_guess
 from pontryagin.instances import Instances, read_instances
 from pontryagin.newton import NewtonAnswer
 from pontryagin.optim import METHODS, Callback
@@ -99,7 +99,7 @@ def solve(
         callback=_callback(callback),
         progress=progress,
         warm=guess if isinstance(guess, Answer) else None,
-        guessed=guess is not None,
+        guessed=guess is not None and not isinstance(guess, Start),
     )
     steps, starts = _whole("steps", steps, optional=True), _whole("starts", starts)
     instances = read_instances(problem, initial_state, parameters, data)

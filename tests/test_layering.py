@@ -28,7 +28,7 @@ LAYER = {
     # networks as vector fields
     "neural": 4,
     # what is made of an answer
-    **dict.fromkeys(["answer", "guess", "plot", "progress", "reintegrate", "show", "store", "verify"], 4),
+    **dict.fromkeys(["answer", "feedback", "guess", "plot", "progress", "reintegrate", "show", "store", "verify"], 4),
     # composition
     **dict.fromkeys(["compiled_newton", "evaluate", "mesh", "newton", "refine", "solution", "solve"], 5),
     # for people
