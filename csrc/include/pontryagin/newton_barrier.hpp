@@ -13,6 +13,7 @@ template <class Shape, int W>
 class NewtonBarrier {
  public:
   using Real = Pack<double, W>;
+  using Lay = RowsOf<W>;
 
   explicit NewtonBarrier(const NewtonProblem& problem) : p_(problem), size_(problem), ns_(size_.ns), nz_(size_.nz) {}
 
@@ -59,7 +60,7 @@ class NewtonBarrier {
 
   // What inequalities add to the Hessian, which is multiplied by `keep` first.
   void condense(const PointSlopes<Real>& slopes, const Real* sigma, const Real* multiplier, Real keep, Real barrier) const {
-    const int size = triangle(nz_);
+    const int size = Lay::all(nz_);
     const long all = (p_.steps + 1L) * size;
     for (long i = 0; i < all; ++i) slopes.hessian[i] = select(keep > Real(0), slopes.hessian[i], Real(0));
     each([&](int row, int k, const Inequality& one) {
@@ -67,18 +68,25 @@ class NewtonBarrier {
       Real* H = slopes.hessian + static_cast<long>(k) * size;
       if (is_bound(one)) {
         const int i = one.index < nz_ ? one.index : one.index - nz_;
-        H[place_of(i, i)] = H[place_of(i, i)] + stiff;
+        Real& place = H[Lay::first(nz_, i) + i];
+        place = place + stiff;
         return;
       }
-      const Real* G = slopes.path + path_row(k, one) * nz_;
-      for (int a = 0; a < nz_; ++a) add_multiple(stiff * G[a], G, H + place_of(a, 0), a + 1);
+      const Real* G = slopes.path + path_row(k, one) * Lay::padded(nz_);
+      for (int a = 0; a < nz_; ++a) add_multiple(stiff * G[a], G, H + Lay::first(nz_, a), Lay::length(nz_, a));
     });
+    if (!Lay::whole) return;
+    for (int k = 0; k <= p_.steps; ++k) {  // the upper triangle is the lower one, to the bit
+      Real* H = slopes.hessian + static_cast<long>(k) * size;
+      for (int a = 0; a < nz_; ++a)
+        for (int c = 0; c < a; ++c) H[Lay::first(nz_, c) + a] = H[Lay::first(nz_, a) + c];
+    }
   }
 
   // The gradient of the linear-quadratic problem for residuals r of c.
   void gradient(const PointSlopes<Real>& slopes, const Real* sigma, const Real* multiplier, Real mu, const Real* r, Real keep,
                 Real barrier, Real* found) const {
-    const long all = (p_.steps + 1L) * nz_;
+    const long all = (p_.steps + 1L) * Lay::padded(nz_);
     for (long i = 0; i < all; ++i) found[i] = select(keep > Real(0), slopes.gradient[i], Real(0));
     each([&](int row, int k, const Inequality& one) {
       Real push = Real(one.weight) * mu / sigma[row];
@@ -90,10 +98,10 @@ class NewtonBarrier {
 
   // G' of one inequality, times a number, added to out [N+1][nz].
   PMP_INLINE void pull(const PointSlopes<Real>& slopes, const Inequality& one, int k, Real value, Real* out) const {
-    Real* at = out + static_cast<long>(k) * nz_;
+    Real* at = out + static_cast<long>(k) * Lay::padded(nz_);
     if (one.index < nz_) at[one.index] = at[one.index] - value;
     else if (is_bound(one)) at[one.index - nz_] = at[one.index - nz_] + value;
-    else add_multiple(value, slopes.path + path_row(k, one) * nz_, at, nz_);
+    else add_multiple(value, slopes.path + path_row(k, one) * Lay::padded(nz_), at, Lay::padded(nz_));
   }
 
   // dsigma and dlambda of a step, and how long it may be for either of them.
@@ -108,7 +116,7 @@ class NewtonBarrier {
       } else if (is_bound(one)) {
         moved = -component(d, k, one.index - nz_);
       } else {
-        const Real* G = slopes.path + path_row(k, one) * nz_;
+        const Real* G = slopes.path + path_row(k, one) * Lay::padded(nz_);
         Real sum = -r[path_row(k, one)];
         for (int a = 0; a < ns_; ++a) sum = fnma(G[a], d.s[static_cast<long>(k) * ns_ + a], sum);
         if (k < p_.steps)

@@ -24,10 +24,31 @@ class Arena {
   long used_ = 0;
 };
 
-// y += a x
+// Rows of matrices. One problem alone has its components side by side: its rows are filled up to whole registers, so that
+// they are what steps together, and symmetric matrices are whole. With more lanes a row is as long as it has to be, and of
+// a symmetric matrix there is the lower triangle.
+template <int W>
+struct RowsOf {
+  static constexpr bool whole = W == 1;
+  static PMP_INLINE constexpr int padded(int n) { return whole ? (n + 3) / 4 * 4 : n; }
+  // Of a symmetric matrix of n rows: where row i begins, how long it is, and the numbers of all.
+  static PMP_INLINE constexpr int first(int n, int i) { return whole ? i * padded(n) : i * (i + 1) / 2; }
+  static PMP_INLINE constexpr int length(int n, int i) { return whole ? padded(n) : i + 1; }
+  static PMP_INLINE constexpr int all(int n) { return whole ? n * padded(n) : n * (n + 1) / 2; }
+};
+
+// y += a x, over a row.
 template <class Real>
 PMP_INLINE void add_multiple(Real a, const Real* x, Real* y, int count) {
-  for (int i = 0; i < count; ++i) y[i] = fma(a, x[i], y[i]);
+  if constexpr (Real::width == 1) {
+    using Four = Pack<double, 4>;
+    const Four factor(*reinterpret_cast<const double*>(&a));
+    const double* from = reinterpret_cast<const double*>(x);
+    double* to = reinterpret_cast<double*>(y);
+    for (int i = 0; i < count; i += 4) fma(factor, Four::load(from + i), Four::load(to + i)).store(to + i);
+  } else {
+    for (int i = 0; i < count; ++i) y[i] = fma(a, x[i], y[i]);
+  }
 }
 
 template <class Real>
@@ -40,10 +61,9 @@ PMP_INLINE void copy(const Real* from, Real* to, long count) {
   for (long i = 0; i < count; ++i) to[i] = from[i];
 }
 
-// Place of (i, j), i >= j, in a lower triangle by rows.
+// Place of (i, j), i >= j, in a lower triangle by rows: of factors.
 PMP_INLINE constexpr int place_of(int i, int j) { return i * (i + 1) / 2 + j; }
 PMP_INLINE constexpr int triangle(int n) { return n * (n + 1) / 2; }
-PMP_INLINE int place_of_any(int i, int j) { return i >= j ? place_of(i, j) : place_of(j, i); }
 
 // The unknowns of W problems.
 template <class Real>
@@ -65,15 +85,16 @@ struct PointValues {
   }
 };
 
-// F_x without the rows of what moves on, J_z, the Hessian of the Lagrangian, c_z, psi_s.
+// F_z without the rows of what moves on, J_z, the Hessian of the Lagrangian, c_z, psi_s.
 template <class Real>
 struct PointSlopes {
   Real *jacobian = nullptr, *gradient = nullptr, *hessian = nullptr, *path = nullptr, *end = nullptr;
   void take(Arena& arena, const NewtonProblem& p) {
-    jacobian = arena.take<Real>(static_cast<long>(p.steps) * p.n * p.nz);
-    gradient = arena.take<Real>((p.steps + 1L) * p.nz);
-    hessian = arena.take<Real>((p.steps + 1L) * triangle(p.nz));
-    path = arena.take<Real>((p.steps + 1L) * p.rows * p.nz), end = arena.take<Real>(static_cast<long>(p.equalities) * p.ns);
+    using Lay = RowsOf<Real::width>;
+    const long nz = Lay::padded(p.nz), nodes = p.steps + 1L;
+    jacobian = arena.take<Real>(p.steps * p.n * nz), gradient = arena.take<Real>(nodes * nz);
+    hessian = arena.take<Real>(nodes * Lay::all(p.nz)), path = arena.take<Real>(nodes * p.rows * nz);
+    end = arena.take<Real>(p.equalities * static_cast<long>(Lay::padded(p.ns)));
   }
 };
 
@@ -84,6 +105,17 @@ struct Residuals {
   void take(Arena& arena, const NewtonProblem& p) {
     defect = arena.take<Real>(static_cast<long>(p.steps) * p.ns), initial = arena.take<Real>(p.ns);
     path = arena.take<Real>((p.steps + 1L) * p.rows), end = arena.take<Real>(p.equalities);
+  }
+};
+
+// A step, or where it leads: p and nu are whole and no changes.
+template <class Real>
+struct NewtonStep {
+  Unknowns<Real> d;
+  Real *costate = nullptr, *end = nullptr;  // [N+1][ns], [r]
+  void take(Arena& arena, const NewtonProblem& p) {
+    d.take(arena, p);
+    costate = arena.take<Real>((p.steps + 1L) * p.ns), end = arena.take<Real>(p.equalities);
   }
 };
 

@@ -18,21 +18,11 @@
 namespace pontryagin {
 inline namespace PMP_ISA {
 
-// A step, or where it leads: p and nu are whole and no changes.
-template <class Real>
-struct NewtonStep {
-  Unknowns<Real> d;
-  Real *costate = nullptr, *end = nullptr;  // [N+1][ns], [r]
-  void take(Arena& arena, const NewtonProblem& p) {
-    d.take(arena, p);
-    costate = arena.take<Real>((p.steps + 1L) * p.ns), end = arena.take<Real>(p.equalities);
-  }
-};
-
 template <class Shape, int W>
 class NewtonRiccati {
  public:
   using Real = Pack<double, W>;
+  using Lay = RowsOf<W>;
   static constexpr double definite_pivot = 1e-12;  // relative to the diagonal
   static constexpr double independent = 1e-11;
 
@@ -46,13 +36,16 @@ class NewtonRiccati {
         r_(size_.r),
         moved_(p_.linear_control ? p_.m : 0) {
     const long nodes = p_.steps + 1L;
-    value_ = arena.take<Real>(nodes * ns_ * ns_), gain_ = arena.take<Real>(nodes * nv_ * ns_);
-    factor_ = arena.take<Real>(nodes * triangle(nv_)), slope_ = arena.take<Real>(nodes * ns_);
+    value_ = arena.take<Real>(nodes * ns_ * state()), gain_ = arena.take<Real>(nodes * nv_ * state());
+    factor_ = arena.take<Real>(nodes * triangle(nv_)), slope_ = arena.take<Real>(nodes * state());
     feed_ = arena.take<Real>(nodes * nv_), columns_ = arena.take<Real>(nodes * ns_ * r_);
-    column_feed_ = arena.take<Real>(nodes * nv_ * r_), left_ = arena.take<Real>(nodes * nz_);
-    product_ = arena.take<Real>(static_cast<long>(ns_) * nz_ + r_ * r_), q_ = arena.take<Real>(triangle(nz_));
-    initial_ = arena.take<Real>(triangle(ns_)), end_inverse_ = arena.take<Real>(static_cast<long>(r_) * r_);
-    scratch_ = arena.take<Real>(6L * (nz_ + ns_ + r_ + 4));
+    column_feed_ = arena.take<Real>(nodes * nv_ * r_), left_ = arena.take<Real>(nodes * row());
+    product_ = arena.take<Real>(static_cast<long>(ns_) * row()), inverse_ = arena.take<Real>(static_cast<long>(r_) * r_);
+    q_ = arena.take<Real>(Lay::all(nz_)), initial_ = arena.take<Real>(triangle(ns_));
+    end_inverse_ = arena.take<Real>(static_cast<long>(r_) * r_);
+    pushed_ = arena.take<Real>(state()), pulled_ = arena.take<Real>(row()), s_[0] = arena.take<Real>(state());
+    s_[1] = arena.take<Real>(state()), fixed_ = arena.take<Real>(state()), v_ = arena.take<Real>(row());
+    rest_ = arena.take<Real>(r_), nu_ = arena.take<Real>(r_), missed_ = arena.take<Real>(r_);
     proximal = arena.take<Real>(nz_), rho = arena.take<Real>(r_);
   }
 
@@ -63,17 +56,20 @@ class NewtonRiccati {
   Real factorise(const Real* hessian, const PointSlopes<Real>& slopes, Real delta) {
     Real good(1);
     const int last = p_.steps;
-    Real* P = value_ + static_cast<long>(last) * ns_ * ns_;
-    const Real* H = hessian + static_cast<long>(last) * triangle(nz_);
+    Real* P = value_ + static_cast<long>(last) * ns_ * state();
+    const Real* H = hessian + static_cast<long>(last) * Lay::all(nz_);
     for (int a = 0; a < ns_; ++a)
       for (int b = 0; b <= a; ++b) {
-        Real sum = H[place_of(a, b)];
+        Real sum = H[Lay::first(nz_, a) + b];
         if (a == b) sum = fma(delta * Real(p_.weights[last]), proximal[a], sum);
-        for (int i = 0; i < r_; ++i) sum = fma(rho[i] * slopes.end[i * ns_ + a], slopes.end[i * ns_ + b], sum);
-        P[a * ns_ + b] = P[b * ns_ + a] = sum;
+        for (int i = 0; i < r_; ++i)
+          sum = fma(rho[i] * slopes.end[i * state() + a], slopes.end[i * state() + b], sum);
+        P[a * state() + b] = P[b * state() + a] = sum;
       }
+    fill_up(P);
     for (int k = last; k-- > 0;) {
-      good = good * step_back(k, hessian + static_cast<long>(k) * triangle(nz_), slopes, delta);
+      good = good * step_back(k, hessian + static_cast<long>(k) * Lay::all(nz_), slopes, delta);
+      if (W == 1 && !any(good > Real(0))) return good;  // nobody else wants the rest
     }
     return good * factorise_initial();
   }
@@ -82,21 +78,21 @@ class NewtonRiccati {
   // G_k = -(L L')^{-1} B' Y_{k+1}, and the inverse of -E ds_N/dnu = sum_k Y' B (L L')^{-1} B' Y + Y_0' P_0^{-1} Y_0.
   void factorise_end(const PointSlopes<Real>& slopes) {
     if (r_ == 0) return;
-    Real *pulled = scratch_, *v = pulled + nz_;
     fill(end_inverse_, Real(0), static_cast<long>(r_) * r_);
     Real* Y = columns_ + static_cast<long>(p_.steps) * ns_ * r_;
     for (int a = 0; a < ns_; ++a)
-      for (int i = 0; i < r_; ++i) Y[a * r_ + i] = slopes.end[i * ns_ + a];
+      for (int i = 0; i < r_; ++i) Y[a * r_ + i] = slopes.end[i * state() + a];
     for (int k = p_.steps; k-- > 0;) {
-      const Real *next = columns_ + (k + 1L) * ns_ * r_, *J = slopes.jacobian + static_cast<long>(k) * n_ * nz_;
-      const Real *K = gain_ + static_cast<long>(k) * nv_ * ns_, *L = factor_ + static_cast<long>(k) * triangle(nv_);
+      const Real *next = columns_ + (k + 1L) * ns_ * r_, *J = slopes.jacobian + static_cast<long>(k) * n_ * row();
+      const Real *K = gain_ + static_cast<long>(k) * nv_ * state(), *L = factor_ + static_cast<long>(k) * triangle(nv_);
       Real *here = columns_ + static_cast<long>(k) * ns_ * r_, *G = column_feed_ + static_cast<long>(k) * nv_ * r_;
       for (int i = 0; i < r_; ++i) {
-        pull(J, next + i, r_, pulled);
-        for (int j = 0; j < nv_; ++j) add_multiple(pulled[ns_ + j], K + j * ns_, pulled, ns_);
-        for (int a = 0; a < ns_; ++a) here[a * r_ + i] = pulled[a];
+        pull(J, next + i, r_, pulled_);
+        for (int j = 0; j < nv_; ++j) v_[j] = pulled_[ns_ + j];
+        for (int j = 0; j < nv_; ++j) add_multiple(v_[j], K + j * state(), pulled_, state());
+        for (int a = 0; a < ns_; ++a) here[a * r_ + i] = pulled_[a];
         for (int j = 0; j < nv_; ++j) {  // L^{-1} B' y
-          Real sum = pulled[ns_ + j];
+          Real sum = v_[j];
           for (int l = 0; l < j; ++l) sum = fnma(L[place_of(j, l)], G[l * r_ + i], sum);
           G[j * r_ + i] = sum * L[place_of(j, j)];
         }
@@ -113,66 +109,81 @@ class NewtonRiccati {
         }
     }
     for (int i = 0; i < r_; ++i) {
-      for (int a = 0; a < ns_; ++a) v[a] = columns_[a * r_ + i];
-      solve_initial(v);
+      for (int a = 0; a < ns_; ++a) v_[a] = columns_[a * r_ + i];
+      solve_initial(v_);
       for (int l = 0; l <= i; ++l)
-        for (int a = 0; a < ns_; ++a) end_inverse_[i * r_ + l] = fma(v[a], columns_[a * r_ + l], end_inverse_[i * r_ + l]);
+        for (int a = 0; a < ns_; ++a)
+          end_inverse_[i * r_ + l] = fma(v_[a], columns_[a * r_ + l], end_inverse_[i * r_ + l]);
     }
     invert_end();
   }
 
-  // The step for g [N+1][nz] and these residuals, refined once: what a barrier costs in digits comes back.
+  // The step for g [N+1][nz] and these residuals. What a barrier costs in digits comes back when the derivative that is left
+  // over is solved for once more; `matters` says of it, in the scales of the problems, from where it does.
   void solve(const Real* hessian, const PointSlopes<Real>& slopes, Real delta, const Real* gradient,
-             const Residuals<Real>& wrong, NewtonStep<Real>& step) {
-    solve_once(slopes, gradient, wrong.defect, wrong.initial, wrong.end, step, false);
-    Real* missed = scratch_ + 5L * (nz_ + ns_ + r_ + 4);
-    left_over(hessian, slopes, delta, gradient, wrong.end, step, missed);
-    solve_once(slopes, left_, nullptr, nullptr, missed, step, true);
+             const Residuals<Real>& wrong, double matters, const Real* scale, const Real* unit_end, NewtonStep<Real>& step) {
+    solve_once(slopes, gradient, wrong.defect, wrong.initial, wrong.end, step, false, Real(1));
+    const Real left = left_over(hessian, slopes, delta, gradient, wrong.end, step, scale, unit_end);
+    const auto refined = !(left <= Real(matters));
+    if (any(refined)) solve_once(slopes, left_, nullptr, nullptr, missed_, step, true, select(refined, Real(1), Real(0)));
   }
 
  private:
+  PMP_INLINE int row() const { return Lay::padded(nz_); }
+  PMP_INLINE int state() const { return Lay::padded(ns_); }
+  // Zeros where a row is longer than what it holds.
+  PMP_INLINE void fill_up(Real* P) const {
+    for (int a = 0; a < ns_; ++a)
+      for (int b = ns_; b < state(); ++b) P[a * state() + b] = Real(0);
+  }
+
   // Q and what follows from it at step k.
   Real step_back(int k, const Real* H, const PointSlopes<Real>& slopes, Real delta) {
-    const Real *P = value_ + (k + 1L) * ns_ * ns_, *J = slopes.jacobian + static_cast<long>(k) * n_ * nz_;
+    const Real *P = value_ + (k + 1L) * ns_ * state(), *J = slopes.jacobian + static_cast<long>(k) * n_ * row();
     for (int i = 0; i < ns_; ++i) {  // P J
-      Real* row = product_ + static_cast<long>(i) * nz_;
-      const Real* from = P + i * ns_;
-      fill(row, Real(0), nz_);
-      for (int j = 0; j < n_; ++j) add_multiple(from[j], J + j * nz_, row, nz_);
-      for (int j = 0; j < moved_; ++j) row[ns_ + j] = row[ns_ + j] + from[n_ + j];
-      for (int j = n_ + moved_; j < ns_; ++j) row[j] = row[j] + from[j];
+      Real* out = product_ + static_cast<long>(i) * row();
+      const Real* from = P + i * state();
+      fill(out, Real(0), row());
+      for (int j = 0; j < n_; ++j) add_multiple(from[j], J + j * row(), out, row());
+      for (int j = 0; j < moved_; ++j) out[ns_ + j] = out[ns_ + j] + from[n_ + j];
+      for (int j = n_ + moved_; j < ns_; ++j) out[j] = out[j] + from[j];
     }
     for (int a = 0; a < nz_; ++a) {
-      Real* row = q_ + place_of(a, 0);
-      const Real* h = H + place_of(a, 0);
-      for (int b = 0; b <= a; ++b) row[b] = h[b];
-      row[a] = fma(delta * Real(p_.weights[k]), proximal[a], row[a]);
-      for (int j = 0; j < n_; ++j) add_multiple(J[j * nz_ + a], product_ + static_cast<long>(j) * nz_, row, a + 1);
+      Real* out = q_ + Lay::first(nz_, a);
+      const int length = Lay::length(nz_, a);
+      copy(H + Lay::first(nz_, a), out, length);
+      out[a] = fma(delta * Real(p_.weights[k]), proximal[a], out[a]);
+      for (int j = 0; j < n_; ++j) add_multiple(J[j * row() + a], product_ + static_cast<long>(j) * row(), out, length);
       const int carried = a >= n_ + moved_ && a < ns_ ? a : a >= ns_ && a - ns_ < moved_ ? n_ + a - ns_ : -1;
-      if (carried >= 0) add_multiple(Real(1), product_ + static_cast<long>(carried) * nz_, row, a + 1);
+      if (carried >= 0) add_multiple(Real(1), product_ + static_cast<long>(carried) * row(), out, length);
     }
     Real* L = factor_ + static_cast<long>(k) * triangle(nv_);
     for (int a = 0; a < nv_; ++a)
-      for (int b = 0; b <= a; ++b) L[place_of(a, b)] = q_[place_of(ns_ + a, ns_ + b)];
+      for (int b = 0; b <= a; ++b) L[place_of(a, b)] = q_[Lay::first(nz_, ns_ + a) + ns_ + b];
     const Real good = cholesky(L, nv_);
-    Real* K = gain_ + static_cast<long>(k) * nv_ * ns_;
+    Real* K = gain_ + static_cast<long>(k) * nv_ * state();
     for (int j = 0; j < nv_; ++j) {  // X
-      Real* row = K + j * ns_;
-      copy(q_ + place_of(ns_ + j, 0), row, ns_);
-      for (int l = 0; l < j; ++l) add_multiple(-L[place_of(j, l)], K + l * ns_, row, ns_);
-      for (int a = 0; a < ns_; ++a) row[a] = row[a] * L[place_of(j, j)];
+      Real* out = K + j * state();
+      copy(q_ + Lay::first(nz_, ns_ + j), out, ns_);
+      for (int a = ns_; a < state(); ++a) out[a] = Real(0);
+      for (int l = 0; l < j; ++l) add_multiple(-L[place_of(j, l)], K + l * state(), out, state());
+      for (int a = 0; a < ns_; ++a) out[a] = out[a] * L[place_of(j, j)];
     }
-    Real* V = value_ + static_cast<long>(k) * ns_ * ns_;
+    Real* V = value_ + static_cast<long>(k) * ns_ * state();
+    for (int a = 0; a < ns_; ++a) {
+      Real* out = V + a * state();
+      const Real* from = q_ + Lay::first(nz_, a);
+      const int length = Lay::whole ? state() : a + 1;
+      copy(from, out, length);
+      for (int j = 0; j < nv_; ++j) add_multiple(-K[j * state() + a], K + j * state(), out, length);
+    }
     for (int a = 0; a < ns_; ++a)
-      for (int b = 0; b <= a; ++b) {
-        Real sum = q_[place_of(a, b)];
-        for (int j = 0; j < nv_; ++j) sum = fnma(K[j * ns_ + a], K[j * ns_ + b], sum);
-        V[a * ns_ + b] = V[b * ns_ + a] = sum;
-      }
+      for (int b = 0; b < a; ++b) V[b * state() + a] = V[a * state() + b];
+    fill_up(V);
     for (int j = nv_; j-- > 0;) {  // K = -L^{-T} X, from below
-      Real* row = K + j * ns_;
-      for (int l = j + 1; l < nv_; ++l) add_multiple(L[place_of(l, j)], K + l * ns_, row, ns_);
-      for (int a = 0; a < ns_; ++a) row[a] = -(row[a] * L[place_of(j, j)]);
+      Real* out = K + j * state();
+      for (int l = j + 1; l < nv_; ++l) add_multiple(L[place_of(l, j)], K + l * state(), out, state());
+      for (int a = 0; a < ns_; ++a) out[a] = -(out[a] * L[place_of(j, j)]);
     }
     return good;
   }
@@ -220,7 +231,7 @@ class NewtonRiccati {
       if (!p_.free[a]) continue;
       int column = 0;
       for (int b = 0; b <= a; ++b)
-        if (p_.free[b]) initial_[place_of(count, column++)] = value_[a * ns_ + b];
+        if (p_.free[b]) initial_[place_of(count, column++)] = value_[a * state() + b];
       ++count;
     }
     free_count_ = count;
@@ -238,94 +249,93 @@ class NewtonRiccati {
 
   // out (nz) = J' y, with y [ns] at a distance of `stride`
   PMP_INLINE void pull(const Real* J, const Real* y, int stride, Real* out) const {
-    fill(out, Real(0), nz_);
-    for (int j = 0; j < n_; ++j) add_multiple(y[j * stride], J + j * nz_, out, nz_);
+    fill(out, Real(0), row());
+    for (int j = 0; j < n_; ++j) add_multiple(y[j * stride], J + j * row(), out, row());
     for (int j = 0; j < moved_; ++j) out[ns_ + j] = out[ns_ + j] + y[(n_ + j) * stride];
     for (int j = n_ + moved_; j < ns_; ++j) out[j] = out[j] + y[j * stride];
   }
 
+  // out += P s
+  PMP_INLINE void add_value(const Real* P, const Real* s, Real* out) const {
+    for (int b = 0; b < ns_; ++b) add_multiple(s[b], P + b * state(), out, state());
+  }
+
+  // The step, or `some` of it added to what is there.
   void solve_once(const PointSlopes<Real>& slopes, const Real* gradient, const Real* defect, const Real* initial,
-                  const Real* miss, NewtonStep<Real>& step, bool add) {
+                  const Real* miss, NewtonStep<Real>& step, bool add, Real some) {
     const int last = p_.steps;
-    Real *pushed = scratch_, *pulled = scratch_ + ns_, *rest = pulled + nz_;
-    Real *nu = rest + r_, *s = nu + r_, *next = s + ns_, *v = next + ns_;
-    Real* q = slope_ + static_cast<long>(last) * ns_;
-    for (int a = 0; a < ns_; ++a) q[a] = gradient[static_cast<long>(last) * nz_ + a];
+    Real* q = slope_ + static_cast<long>(last) * state();
+    for (int a = 0; a < state(); ++a) q[a] = a < ns_ ? gradient[static_cast<long>(last) * row() + a] : Real(0);
     for (int i = 0; i < r_; ++i) {
-      add_multiple(rho[i] * miss[i], slopes.end + static_cast<long>(i) * ns_, q, ns_);
-      rest[i] = miss[i];
+      add_multiple(rho[i] * miss[i], slopes.end + static_cast<long>(i) * state(), q, state());
+      rest_[i] = miss[i];
     }
     for (int k = last; k-- > 0;) {
-      const Real *P = value_ + (k + 1L) * ns_ * ns_, *d = defect ? defect + static_cast<long>(k) * ns_ : nullptr;
-      const Real *following = slope_ + (k + 1L) * ns_, *Y = columns_ + (k + 1L) * ns_ * r_;
-      copy(following, pushed, ns_);
-      if (d)
-        for (int a = 0; a < ns_; ++a) {
-          Real sum = pushed[a];
-          for (int b = 0; b < ns_; ++b) sum = fma(P[a * ns_ + b], d[b], sum);
-          pushed[a] = sum;
-        }
-      pull(slopes.jacobian + static_cast<long>(k) * n_ * nz_, pushed, 1, pulled);
-      const Real* g = gradient + static_cast<long>(k) * nz_;
-      for (int a = 0; a < nz_; ++a) pulled[a] = pulled[a] + g[a];
-      const Real* K = gain_ + static_cast<long>(k) * nv_ * ns_;
-      q = slope_ + static_cast<long>(k) * ns_;
-      for (int a = 0; a < ns_; ++a) q[a] = pulled[a];
-      for (int j = 0; j < nv_; ++j) add_multiple(pulled[ns_ + j], K + j * ns_, q, ns_);
+      const Real *d = defect ? defect + static_cast<long>(k) * ns_ : nullptr, *Y = columns_ + (k + 1L) * ns_ * r_;
+      copy(slope_ + (k + 1L) * state(), pushed_, state());
+      if (d) add_value(value_ + (k + 1L) * ns_ * state(), d, pushed_);
+      pull(slopes.jacobian + static_cast<long>(k) * n_ * row(), pushed_, 1, pulled_);
+      const Real* g = gradient + static_cast<long>(k) * row();
+      for (int a = 0; a < nz_; ++a) pulled_[a] = pulled_[a] + g[a];
+      const Real* K = gain_ + static_cast<long>(k) * nv_ * state();
+      q = slope_ + static_cast<long>(k) * state();
+      for (int a = 0; a < state(); ++a) q[a] = a < ns_ ? pulled_[a] : Real(0);
+      for (int j = 0; j < nv_; ++j) add_multiple(pulled_[ns_ + j], K + j * state(), q, state());
       // E s_N without nu: y' d and (J'y)_v' kappa, where (J'y)_v = -(L L') G
       Real* kappa = feed_ + static_cast<long>(k) * nv_;
       const Real* G = column_feed_ + static_cast<long>(k) * nv_ * r_;
       for (int i = 0; i < r_; ++i) {
-        Real sum = rest[i];
+        Real sum = rest_[i];
         if (d)
           for (int a = 0; a < ns_; ++a) sum = fma(Y[a * r_ + i], d[a], sum);
-        for (int j = 0; j < nv_; ++j) sum = fma(G[j * r_ + i], pulled[ns_ + j], sum);
-        rest[i] = sum;
+        for (int j = 0; j < nv_; ++j) sum = fma(G[j * r_ + i], pulled_[ns_ + j], sum);
+        rest_[i] = sum;
       }
-      for (int j = 0; j < nv_; ++j) kappa[j] = pulled[ns_ + j];
+      for (int j = 0; j < nv_; ++j) kappa[j] = pulled_[ns_ + j];
       solve_with(factor_ + static_cast<long>(k) * triangle(nv_), kappa);
       for (int j = 0; j < nv_; ++j) kappa[j] = -kappa[j];
     }
+    Real *s = s_[0], *next = s_[1];
     first_state(initial, nullptr, s);
     for (int i = 0; i < r_; ++i)
-      for (int a = 0; a < ns_; ++a) rest[i] = fma(columns_[a * r_ + i], s[a], rest[i]);
+      for (int a = 0; a < ns_; ++a) rest_[i] = fma(columns_[a * r_ + i], s[a], rest_[i]);
     for (int i = 0; i < r_; ++i) {
       Real sum(0);
-      for (int j = 0; j < r_; ++j) sum = fma(end_inverse_[i * r_ + j], rest[j], sum);
-      nu[i] = select(relaxed > Real(0), Real(0), sum);
+      for (int j = 0; j < r_; ++j) sum = fma(end_inverse_[i * r_ + j], rest_[j], sum);
+      nu_[i] = select(relaxed > Real(0), Real(0), sum);
     }
-    first_state(initial, nu, s);
+    if (r_ > 0) first_state(initial, nu_, s);
     for (int k = 0; k <= last; ++k) {
-      const Real *P = value_ + static_cast<long>(k) * ns_ * ns_, *Y = columns_ + static_cast<long>(k) * ns_ * r_;
-      q = slope_ + static_cast<long>(k) * ns_;
+      const Real* Y = columns_ + static_cast<long>(k) * ns_ * r_;
+      q = slope_ + static_cast<long>(k) * state();
       Real *p = step.costate + static_cast<long>(k) * ns_, *out = step.d.s + static_cast<long>(k) * ns_;
+      for (int a = 0; a < ns_; ++a)
+        for (int i = 0; i < r_; ++i) q[a] = fma(Y[a * r_ + i], nu_[i], q[a]);
+      add_value(value_ + static_cast<long>(k) * ns_ * state(), s, q);
       for (int a = 0; a < ns_; ++a) {
-        Real sum = q[a];
-        for (int i = 0; i < r_; ++i) sum = fma(Y[a * r_ + i], nu[i], sum);
-        for (int b = 0; b < ns_; ++b) sum = fma(P[a * ns_ + b], s[b], sum);
-        p[a] = add ? p[a] + sum : sum;
-        out[a] = add ? out[a] + s[a] : s[a];
+        p[a] = add ? fma(some, q[a], p[a]) : q[a];
+        out[a] = add ? fma(some, s[a], out[a]) : s[a];
       }
       if (k == last) break;
-      const Real *K = gain_ + static_cast<long>(k) * nv_ * ns_, *J = slopes.jacobian + static_cast<long>(k) * n_ * nz_;
+      const Real *K = gain_ + static_cast<long>(k) * nv_ * state(), *J = slopes.jacobian + static_cast<long>(k) * n_ * row();
       const Real *kappa = feed_ + static_cast<long>(k) * nv_, *G = column_feed_ + static_cast<long>(k) * nv_ * r_;
       Real* control = step.d.v + static_cast<long>(k) * nv_;
       for (int j = 0; j < nv_; ++j) {
         Real sum = kappa[j];
-        for (int i = 0; i < r_; ++i) sum = fma(G[j * r_ + i], nu[i], sum);
-        for (int a = 0; a < ns_; ++a) sum = fma(K[j * ns_ + a], s[a], sum);
-        v[j] = sum;
-        control[j] = add ? control[j] + sum : sum;
+        for (int i = 0; i < r_; ++i) sum = fma(G[j * r_ + i], nu_[i], sum);
+        for (int a = 0; a < ns_; ++a) sum = fma(K[j * state() + a], s[a], sum);
+        v_[j] = sum;
+        control[j] = add ? fma(some, sum, control[j]) : sum;
       }
       const Real* d = defect ? defect + static_cast<long>(k) * ns_ : nullptr;
       for (int a = 0; a < ns_; ++a) {
         Real sum = d ? d[a] : Real(0);
         if (a < n_) {
-          const Real* row = J + a * nz_;
-          for (int b = 0; b < ns_; ++b) sum = fma(row[b], s[b], sum);
-          for (int j = 0; j < nv_; ++j) sum = fma(row[ns_ + j], v[j], sum);
+          const Real* from = J + a * row();
+          for (int b = 0; b < ns_; ++b) sum = fma(from[b], s[b], sum);
+          for (int j = 0; j < nv_; ++j) sum = fma(from[ns_ + j], v_[j], sum);
         } else {
-          sum = sum + (a < n_ + moved_ ? v[a - n_] : s[a]);
+          sum = sum + (a < n_ + moved_ ? v_[a - n_] : s[a]);
         }
         next[a] = sum;
       }
@@ -334,64 +344,75 @@ class NewtonRiccati {
     }
     for (int i = 0; i < r_; ++i) {
       Real reached = miss[i];
-      for (int a = 0; a < ns_; ++a) reached = fma(slopes.end[static_cast<long>(i) * ns_ + a], s[a], reached);
-      const Real found = fma(rho[i], reached, nu[i]);
-      step.end[i] = add ? step.end[i] + found : found;
+      for (int a = 0; a < ns_; ++a) reached = fma(slopes.end[static_cast<long>(i) * state() + a], s[a], reached);
+      const Real found = fma(rho[i], reached, nu_[i]);
+      step.end[i] = add ? fma(some, found, step.end[i]) : found;
     }
   }
 
   // s_0 = b - P_0^{-1} (q_0 + Y_0 nu + P_0 b), the second part in the free components alone
   void first_state(const Real* initial, const Real* nu, Real* s) const {
-    Real* const b = scratch_ + 3L * (nz_ + ns_ + r_ + 4);
-    for (int a = 0; a < ns_; ++a) b[a] = initial && !p_.free[a] ? initial[a] : Real(0);
+    for (int a = 0; a < ns_; ++a) fixed_[a] = initial && !p_.free[a] ? initial[a] : Real(0);
     for (int a = 0; a < ns_; ++a) {
       Real sum = slope_[a];
       if (nu)
         for (int i = 0; i < r_; ++i) sum = fma(columns_[a * r_ + i], nu[i], sum);
-      for (int c = 0; c < ns_; ++c) sum = fma(value_[a * ns_ + c], b[c], sum);
+      for (int c = 0; c < ns_; ++c) sum = fma(value_[a * state() + c], fixed_[c], sum);
       s[a] = sum;
     }
     solve_initial(s);
-    for (int a = 0; a < ns_; ++a) s[a] = b[a] - s[a];
+    for (int a = 0; a < ns_; ++a) s[a] = fixed_[a] - s[a];
+    for (int a = ns_; a < state(); ++a) s[a] = Real(0);
   }
 
-  // H z + g + J' p - p + E' nu, which should be zero but in fixed components at k = 0, and E s_N + e.
-  void left_over(const Real* hessian, const PointSlopes<Real>& slopes, Real delta, const Real* gradient, const Real* miss,
-                 const NewtonStep<Real>& step, Real* missed) {
+  // H z + g + J' p - p + E' nu, which should be zero but in fixed components at k = 0, in left_, and E s_N + e in missed_.
+  // Returns the largest of them, scaled.
+  Real left_over(const Real* hessian, const PointSlopes<Real>& slopes, Real delta, const Real* gradient, const Real* miss,
+                 const NewtonStep<Real>& step, const Real* scale, const Real* unit_end) {
     const int last = p_.steps;
+    Real worst(0);
     for (int k = 0; k <= last; ++k) {
-      const Real* H = hessian + static_cast<long>(k) * triangle(nz_);
+      const Real* H = hessian + static_cast<long>(k) * Lay::all(nz_);
       const Real *s = step.d.s + static_cast<long>(k) * ns_, *v = step.d.v + static_cast<long>(k) * nv_;
-      const int size = k < last ? nz_ : ns_;
-      Real* out = left_ + static_cast<long>(k) * nz_;
-      if (k < last) pull(slopes.jacobian + static_cast<long>(k) * n_ * nz_, step.costate + (k + 1L) * ns_, 1, out);
-      else fill(out, Real(0), nz_);
+      const int size = k < last ? static_cast<int>(nz_) : static_cast<int>(ns_);
+      Real* out = left_ + static_cast<long>(k) * row();
+      if (k < last) pull(slopes.jacobian + static_cast<long>(k) * n_ * row(), step.costate + (k + 1L) * ns_, 1, out);
+      else fill(out, Real(0), row());
       const auto z = [&](int a) { return a < ns_ ? s[a] : v[a - ns_]; };
       const Real regular = delta * Real(p_.weights[k]);
-      const Real* g = gradient + static_cast<long>(k) * nz_;
+      const Real* g = gradient + static_cast<long>(k) * row();
+      for (int a = 0; a < size; ++a) out[a] = fma(regular * proximal[a], z(a), out[a] + g[a]);
       for (int a = 0; a < size; ++a) {
-        const Real* row = H + place_of(a, 0);
+        const Real* from = H + Lay::first(nz_, a);
         const Real za = z(a);
-        Real sum = fma(fma(regular, proximal[a], row[a]), za, out[a] + g[a]);
-        for (int b = 0; b < a; ++b) {
-          sum = fma(row[b], z(b), sum);
-          out[b] = fma(row[b], za, out[b]);
+        if (Lay::whole) {
+          add_multiple(za, from, out, row());
+        } else {
+          for (int b = 0; b < a; ++b) {
+            out[a] = fma(from[b], z(b), out[a]);
+            out[b] = fma(from[b], za, out[b]);
+          }
+          out[a] = fma(from[a], za, out[a]);
         }
-        out[a] = sum;
       }
       if (k > 0)
         for (int a = 0; a < ns_; ++a) out[a] = out[a] - step.costate[static_cast<long>(k) * ns_ + a];
       if (k == last)
-        for (int i = 0; i < r_; ++i) add_multiple(step.end[i], slopes.end + static_cast<long>(i) * ns_, out, ns_);
+        for (int i = 0; i < r_; ++i) add_multiple(step.end[i], slopes.end + static_cast<long>(i) * state(), out, state());
+      if (k == 0)
+        for (int a = 0; a < ns_; ++a)
+          if (!p_.free[a]) out[a] = Real(0);
+      for (int a = 0; a < size; ++a)
+        worst = max(worst, abs(out[a] * scale[a]) * Real(1 / p_.bound_weights[k * nz_ + a]));
     }
-    for (int a = 0; a < ns_; ++a)
-      if (!p_.free[a]) left_[a] = Real(0);
     const Real* s = step.d.s + static_cast<long>(last) * ns_;
     for (int i = 0; i < r_; ++i) {
       Real sum = miss[i];
-      for (int a = 0; a < ns_; ++a) sum = fma(slopes.end[static_cast<long>(i) * ns_ + a], s[a], sum);
-      missed[i] = select(relaxed > Real(0), Real(0), sum);
+      for (int a = 0; a < ns_; ++a) sum = fma(slopes.end[static_cast<long>(i) * state() + a], s[a], sum);
+      missed_[i] = select(relaxed > Real(0), Real(0), sum);
+      worst = max(worst, abs(missed_[i] / unit_end[i]));
     }
+    return worst;
   }
 
   // The pseudo-inverse of the positive semidefinite matrix in end_inverse_ (its lower triangle), problem by problem: by
@@ -419,9 +440,9 @@ class NewtonRiccati {
           reinterpret_cast<double*>(&inverse_at(i, j))[lane] = sum * scale[i] * scale[j];
         }
     }
-    for (int i = 0; i < r_ * r_; ++i) end_inverse_[i] = product_[i];
+    copy(inverse_, end_inverse_, static_cast<long>(r_) * r_);
   }
-  Real& inverse_at(int i, int j) { return product_[i * r_ + j]; }
+  Real& inverse_at(int i, int j) { return inverse_[i * r_ + j]; }
   static double at(const Real& value, int lane) { return reinterpret_cast<const double*>(&value)[lane]; }
 
   // Eigenvalues on the diagonal of a, eigenvectors in columns.
@@ -468,8 +489,8 @@ class NewtonRiccati {
   const typename Shape::Equalities r_;
   const int moved_;
   int free_count_ = 0;
-  Real *value_, *gain_, *factor_, *slope_, *feed_, *columns_, *column_feed_, *left_, *product_, *q_, *initial_,
-      *end_inverse_, *scratch_;
+  Real *value_, *gain_, *factor_, *slope_, *feed_, *columns_, *column_feed_, *left_, *product_, *inverse_, *q_, *initial_,
+      *end_inverse_, *pushed_, *pulled_, *s_[2], *fixed_, *v_, *rest_, *nu_, *missed_;
 };
 
 }  // namespace PMP_ISA

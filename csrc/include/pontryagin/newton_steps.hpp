@@ -23,6 +23,7 @@ template <class Shape, int W>
 class NewtonSteps {
  public:
   using Real = Pack<double, W>;
+  using Lay = RowsOf<W>;
 
   NewtonSteps(const NewtonProblem& problem, const PointFunctions& functions, Arena& arena)
       : p_(problem),
@@ -37,13 +38,13 @@ class NewtonSteps {
     data = arena.take<Real>((p_.steps + 1L) * p_.nd);
     for (int i = 0; i < p_.tableau.stages; ++i) {
       rows_[i] = arena.take<Real>(p_.rows_of_points.count);
-      moves_[i] = arena.take<Real>(static_cast<long>(n_) * nz_);
-      slopes_[i] = arena.take<Real>((n_ + 1L) * nz_);
+      moves_[i] = arena.take<Real>(static_cast<long>(n_) * row());
+      slopes_[i] = arena.take<Real>((n_ + 1L) * row());
     }
     const int ny = n_ + m_ + rest_;
-    products_ = arena.take<Real>(static_cast<long>(ny) * nz_);
+    products_ = arena.take<Real>(static_cast<long>(ny) * row());
     pulled_ = arena.take<Real>(static_cast<long>(max_stages) * (n_ + 1));
-    scratch_ = arena.take<Real>(4L * (ny + p_.ends + p_.rows + 8));
+    scratch_ = arena.take<Real>(row());
     for (int i = 0; i < point::count; ++i) fixed_[i] = arena.take<char>(f_.fixed_bytes[i]);
   }
 
@@ -100,24 +101,24 @@ class NewtonSteps {
   template <class PathMultiplier>
   void linearise(const Unknowns<Real>& z, const Real* costate, const Real* nu, PathMultiplier mu, Real weight, bool exact,
                  PointValues<Real>& found, PointSlopes<Real>& slopes) {
-    const int size = triangle(nz_);
+    const int size = matrix();
     Real cost(0);
     for (int k = 0; k < p_.steps; ++k)
       linearise_step(z, k, costate + (k + 1L) * ns_, weight, exact, cost, found.next + static_cast<long>(k) * n_,
-                     slopes.jacobian + static_cast<long>(k) * n_ * nz_, slopes.gradient + static_cast<long>(k) * nz_,
+                     slopes.jacobian + static_cast<long>(k) * n_ * row(), slopes.gradient + static_cast<long>(k) * row(),
                      slopes.hessian + static_cast<long>(k) * size);
     found.cost = cost;
-    fill(slopes.gradient + static_cast<long>(p_.steps) * nz_, Real(0), nz_);
+    fill(slopes.gradient + static_cast<long>(p_.steps) * row(), Real(0), row());
     fill(slopes.hessian + static_cast<long>(p_.steps) * size, Real(0), size);
     for (int k = 0; k <= p_.steps; ++k) {
-      Real* path = slopes.path + static_cast<long>(k) * p_.rows * nz_;
-      fill(path, Real(0), static_cast<long>(p_.rows) * nz_);
+      Real* path = slopes.path + static_cast<long>(k) * p_.rows * row();
+      fill(path, Real(0), static_cast<long>(p_.rows) * row());
       path_values(z, k, point::path_slopes, found.path + static_cast<long>(k) * p_.rows);
       if (p_.paths == 0) continue;
       const Real* entries = rows_[0] + p_.rows_of_points.output + p_.paths;
       for (int e = 0; e < p_.path_jacobian.count; ++e) {
         const int i = p_.path_jacobian.row[e];
-        if (active(k, i)) spread(entries[e], p_.path_jacobian.column[e], k, path + static_cast<long>(i) * nz_);
+        if (active(k, i)) spread(entries[e], p_.path_jacobian.column[e], k, path + static_cast<long>(i) * row());
       }
       if (p_.path_hessian.count == 0 || !exact) continue;
       for (int i = 0; i < p_.paths; ++i)
@@ -127,6 +128,10 @@ class NewtonSteps {
     }
     linearise_ends(z, nu, mu, weight, exact, found, slopes);
   }
+
+  // Numbers of a row of z, and of a Hessian.
+  PMP_INLINE int row() const { return Lay::padded(nz_); }
+  PMP_INLINE int matrix() const { return Lay::all(nz_); }
 
  private:
   bool active(int k, int i) const { return p_.active[k * p_.rows + i] != 0; }
@@ -217,14 +222,13 @@ class NewtonSteps {
     for (int a = 0; a < n_; ++a) next[a] = combined(s[a], h, t.b, t.stages, a);
     cost = combined(cost, h, t.b, t.stages, n_);
     for (int a = 0; a <= n_; ++a) {
-      Real* row = a < n_ ? jacobian + static_cast<long>(a) * nz_ : gradient;
-      for (int c = 0; c < nz_; ++c) {
-        Real sum(a == c && a < n_ ? 1.0 : 0.0);
-        for (int i = 0; i < t.stages; ++i)
-          if (t.b[i] != 0) sum = fma(Real(h * t.b[i]), slopes_[i][static_cast<long>(a) * nz_ + c], sum);
-        row[c] = a < n_ ? sum : weight * sum;
-      }
+      Real* out = a < n_ ? jacobian + static_cast<long>(a) * row() : gradient;
+      fill(out, Real(0), row());
+      if (a < n_) out[a] = Real(1);
+      for (int i = 0; i < t.stages; ++i)
+        if (t.b[i] != 0) add_multiple(Real(h * t.b[i]), slopes_[i] + static_cast<long>(a) * row(), out, row());
     }
+    for (int c = 0; c < row(); ++c) gradient[c] = weight * gradient[c];
     step_hessian(h, costate, weight, exact, hessian);
   }
 
@@ -233,27 +237,27 @@ class NewtonSteps {
     if (stage == 0) return;
     Real* moves = moves_[stage];
     const double* a = p_.tableau.a[stage];
-    for (int i = 0; i < n_; ++i)
-      for (int c = 0; c < nz_; ++c) {
-        Real sum(i == c ? 1.0 : 0.0);
-        for (int j = 0; j < stage; ++j)
-          if (a[j] != 0) sum = fma(Real(h * a[j]), slopes_[j][static_cast<long>(i) * nz_ + c], sum);
-        moves[static_cast<long>(i) * nz_ + c] = sum;
-      }
+    for (int i = 0; i < n_; ++i) {
+      Real* out = moves + static_cast<long>(i) * row();
+      fill(out, Real(0), row());
+      out[i] = Real(1);
+      for (int j = 0; j < stage; ++j)
+        if (a[j] != 0) add_multiple(Real(h * a[j]), slopes_[j] + static_cast<long>(i) * row(), out, row());
+    }
   }
 
   // D_i = (f, L)_y Y_i
   void chain(int stage) {
     Real* out = slopes_[stage];
-    fill(out, Real(0), (n_ + 1L) * nz_);
+    fill(out, Real(0), (n_ + 1L) * row());
     const Real* entries = results(stage) + n_ + 1;
     for (int e = 0; e < p_.stage_jacobian.count; ++e)
-      add_row(entries[e], p_.stage_jacobian.column[e], stage, out + static_cast<long>(p_.stage_jacobian.row[e]) * nz_);
+      add_row(entries[e], p_.stage_jacobian.column[e], stage, out + static_cast<long>(p_.stage_jacobian.row[e]) * row());
   }
 
   // out += value (row `j` of Y_i)
   PMP_INLINE void add_row(Real value, int j, int stage, Real* out) const {
-    if (j < n_ && stage > 0) add_multiple(value, moves_[stage] + static_cast<long>(j) * nz_, out, nz_);
+    if (j < n_ && stage > 0) add_multiple(value, moves_[stage] + static_cast<long>(j) * row(), out, row());
     else if (j < n_) out[j] = out[j] + value;
     else spread_control(value, j, p_.tableau.c[stage], out);
   }
@@ -280,7 +284,7 @@ class NewtonSteps {
 
   void step_hessian(double h, const Real* costate, Real weight, bool exact, Real* hessian) {
     const Tableau& t = p_.tableau;
-    fill(hessian, Real(0), triangle(nz_));
+    fill(hessian, Real(0), matrix());
     for (int i = t.stages; i-- > 0;) {
       Real* rows = rows_[i];
       Real* const w = rows + p_.rows_of_points.weights;  // w, m
@@ -312,33 +316,34 @@ class NewtonSteps {
     const int ny = n_ + m_ + rest_;
     bool used[max_rows];
     for (int j = 0; j < ny; ++j) used[j] = false;
-    const auto row = [&](int j) {
-      Real* products = products_ + static_cast<long>(j) * nz_;
-      if (!used[j]) fill(products, Real(0), nz_);
+    const auto product = [&](int j) {
+      Real* products = products_ + static_cast<long>(j) * row();
+      if (!used[j]) fill(products, Real(0), row());
       used[j] = true;
       return products;
     };
     for (int e = 0; e < where.count; ++e) {
       const int i = where.row[e], j = where.column[e];
-      add_row(entries[e], j, stage, row(i));
-      if (i != j) add_row(entries[e], i, stage, row(j));
+      add_row(entries[e], j, stage, product(i));
+      if (i != j) add_row(entries[e], i, stage, product(j));
     }
     const double c = p_.tableau.c[stage];
+    const auto add = [&](int a, Real factor, const Real* products) {
+      add_multiple(factor, products, hessian + Lay::first(nz_, a), Lay::length(nz_, a));
+    };
     for (int j = 0; j < ny; ++j) {
       if (!used[j]) continue;
-      const Real* products = products_ + static_cast<long>(j) * nz_;
+      const Real* products = products_ + static_cast<long>(j) * row();
       if (j < n_ && stage > 0) {
-        const Real* moves = moves_[stage] + static_cast<long>(j) * nz_;
-        for (int a = 0; a < nz_; ++a) add_multiple(moves[a], products, hessian + place_of(a, 0), a + 1);
+        const Real* moves = moves_[stage] + static_cast<long>(j) * row();
+        for (int a = 0; a < nz_; ++a) add(a, moves[a], products);
       } else if (j < n_) {
-        add_multiple(Real(1), products, hessian + place_of(j, 0), j + 1);
+        add(j, Real(1), products);
       } else if (j >= n_ + m_) {
-        const int a = ns_ - rest_ + j - n_ - m_;
-        add_multiple(Real(1), products, hessian + place_of(a, 0), a + 1);
+        add(ns_ - rest_ + j - n_ - m_, Real(1), products);
       } else {
-        const int a = ns_ + j - n_;
-        if (p_.linear_control) add_multiple(Real(1 - c), products, hessian + place_of(j, 0), j + 1);
-        add_multiple(Real(p_.linear_control ? c : 1.0), products, hessian + place_of(a, 0), a + 1);
+        if (p_.linear_control) add(j, Real(1 - c), products);
+        add(ns_ + j - n_, Real(p_.linear_control ? c : 1.0), products);
       }
     }
   }
@@ -349,8 +354,12 @@ class NewtonSteps {
     for (int e = 0; e < where.count; ++e) {
       const int i = component(where.row[e], k), j = component(where.column[e], k);
       if (i < 0 || j < 0) continue;
-      Real& place = hessian[place_of_any(i, j)];
-      place = place + entries[e];
+      const auto add = [&](int a, int b) {
+        Real& place = hessian[Lay::first(nz_, a) + b];
+        place = place + entries[e];
+      };
+      if (i >= j || Lay::whole) add(i, j);
+      if (i < j || (i != j && Lay::whole)) add(j, i);
     }
   }
 
@@ -368,9 +377,9 @@ class NewtonSteps {
     Real* gradient = slopes.gradient;
     if (f_.call[point::start_slopes] != nullptr) {  // its rows are still there
       const Real* entries = results(0) + 1;
-      fill(scratch_, Real(0), nz_);
+      fill(scratch_, Real(0), row());
       for (int e = 0; e < p_.start_jacobian.count; ++e) spread(entries[e], p_.start_jacobian.column[e], 0, scratch_);
-      add_multiple(weight, scratch_, gradient, nz_);
+      add_multiple(weight, scratch_, gradient, row());
       if (p_.start_hessian.count > 0) {
         rows_[0][p_.rows_of_points.weights] = weight;
         call(point::start_hessian, rows_[0]);
@@ -381,22 +390,21 @@ class NewtonSteps {
     }
     const int last = p_.steps;
     const Real* entries = results(0) + p_.ends;
-    fill(slopes.end, Real(0), static_cast<long>(p_.equalities) * ns_);
-    fill(scratch_, Real(0), nz_);
+    fill(slopes.end, Real(0), static_cast<long>(p_.equalities) * Lay::padded(ns_));
+    fill(scratch_, Real(0), row());
     for (int e = 0; e < p_.end_jacobian.count; ++e) {
-      const int row = p_.end_jacobian.row[e], column = p_.end_jacobian.column[e];
-      const int j = component(column, last);
+      const int i = p_.end_jacobian.row[e], j = component(p_.end_jacobian.column[e], last);
       if (j < 0) continue;
-      if (row == 0) {
+      if (i == 0) {
         scratch_[j] = scratch_[j] + entries[e];
-      } else if (row <= p_.equalities) {
-        slopes.end[static_cast<long>(row - 1) * ns_ + j] = entries[e];
+      } else if (i <= p_.equalities) {
+        slopes.end[static_cast<long>(i - 1) * Lay::padded(ns_) + j] = entries[e];
       } else {
-        const int i = p_.paths + row - 1 - p_.equalities;
-        slopes.path[(static_cast<long>(last) * p_.rows + i) * nz_ + j] = entries[e];
+        const long place = static_cast<long>(last) * p_.rows + p_.paths + i - 1 - p_.equalities;
+        slopes.path[place * row() + j] = entries[e];
       }
     }
-    add_multiple(weight, scratch_, gradient + static_cast<long>(last) * nz_, nz_);
+    add_multiple(weight, scratch_, gradient + static_cast<long>(last) * row(), row());
     if (p_.end_hessian.count == 0) return;
     Real* const omega = rows_[0] + p_.rows_of_points.weights;
     omega[0] = weight;
@@ -405,7 +413,7 @@ class NewtonSteps {
       omega[1 + p_.equalities + i - p_.paths] =
           exact && active(last, i) ? mu(last, i) * Real(p_.path_weights[last * p_.rows + i]) : Real(0);
     call(point::end_hessian, rows_[0]);
-    add_point_hessian(p_.end_hessian, last, slopes.hessian + static_cast<long>(last) * triangle(nz_));
+    add_point_hessian(p_.end_hessian, last, slopes.hessian + static_cast<long>(last) * matrix());
   }
 
  public:

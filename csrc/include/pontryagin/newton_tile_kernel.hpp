@@ -17,6 +17,7 @@ template <class Shape, int W>
 struct NewtonTileKernel {
   using Real = Pack<double, W>;
   using Tile = NewtonTile<Shape, W>;
+  using Lay = RowsOf<W>;
 
   static Tile& at(void* tile) { return *static_cast<Tile*>(tile); }
 
@@ -62,20 +63,27 @@ struct NewtonTileKernel {
           results.next[(b * N + k) * p.ns + a] = scalar(t.following(static_cast<int>(k), a), l);
       put(t.values().path, results.path, (N + 1) * p.rows), put(t.values().end, results.end, p.equalities);
       if (!slopes) continue;
-      put(t.slopes().gradient, results.gradient, (N + 1) * p.nz);
-      put(t.slopes().path, results.path_jacobian, (N + 1) * p.rows * p.nz);
-      put(t.slopes().end, results.end_jacobian, static_cast<long>(p.equalities) * p.ns);
+      // rows of `length` numbers, which lie `padded` apart
+      const auto put_rows = [&](const Real* rows, double* to, long count, int length) {
+        for (long i = 0; i < count; ++i)
+          for (int j = 0; j < length; ++j)
+            to[(b * count + i) * length + j] = scalar(rows[i * Lay::padded(length) + j], l);
+      };
+      put_rows(t.slopes().gradient, results.gradient, N + 1, p.nz);
+      put_rows(t.slopes().path, results.path_jacobian, (N + 1) * p.rows, p.nz);
+      put_rows(t.slopes().end, results.end_jacobian, p.equalities, p.ns);
       for (long k = 0; k <= N; ++k) {
-        const Real* H = t.slopes().hessian + k * triangle(p.nz);
+        const Real* H = t.slopes().hessian + k * Lay::all(p.nz);
         double* to = results.hessian + (b * (N + 1) + k) * p.nz * p.nz;
         for (int i = 0; i < p.nz; ++i)
-          for (int j = 0; j < p.nz; ++j) to[i * p.nz + j] = scalar(H[place_of_any(i, j)], l);
+          for (int j = 0; j < p.nz; ++j)
+            to[i * p.nz + j] = scalar(H[i >= j ? Lay::first(p.nz, i) + j : Lay::first(p.nz, j) + i], l);
         if (k == N) continue;
         double* J = results.jacobian + (b * N + k) * p.ns * p.nz;
         for (int i = 0; i < p.ns; ++i)
           for (int j = 0; j < p.nz; ++j) {
             const bool moves = p.linear_control && i >= p.n && i < p.n + p.m ? j == p.ns + i - p.n : j == i;
-            J[i * p.nz + j] = i < p.n ? scalar(t.slopes().jacobian[(k * p.n + i) * p.nz + j], l) : moves ? 1.0 : 0.0;
+            J[i * p.nz + j] = i < p.n ? scalar(t.slopes().jacobian[(k * p.n + i) * Lay::padded(p.nz) + j], l) : moves ? 1.0 : 0.0;
           }
       }
     }

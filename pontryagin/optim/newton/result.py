@@ -19,7 +19,7 @@ class NewtonSettings:
     tolerance: float = 1e-8  # largest scaled dual and primal infeasibility and complementarity of a solved problem
     max_iterations: int = 500
     exact: bool = True  # False: Gauss-Newton, without the curvature of the constraints
-    barrier: float = 1.0  # first mu
+    barrier: float = 0.1  # first mu
     warm_barrier: float = 1e-6  # first mu from multipliers that are known
     barrier_factor: float = 0.2  # mu <- max(smallest, min(factor mu, mu^power))
     barrier_power: float = 1.5

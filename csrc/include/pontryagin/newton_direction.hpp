@@ -1,0 +1,110 @@
+// The Newton step of W problems: the linear-quadratic problem with its inequalities condensed, its factors, its answers.
+#pragma once
+
+#include "newton_riccati.hpp"
+#include "newton_state.hpp"
+
+namespace pontryagin {
+inline namespace PMP_ISA {
+
+template <class Shape, int W>
+class NewtonDirection {
+ public:
+  using Real = Pack<double, W>;
+  using State = NewtonState<Shape, W>;
+  using Lane = NewtonLane;
+  using Phase = NewtonPhase;
+
+  NewtonDirection(State& state, Arena& arena) : x_(state), riccati_(state.p, arena) {
+    gradient_ = arena.take<Real>((x_.p.steps + 1L) * x_.row());
+  }
+
+  Real keeps_cost() const {
+    return x_.gathered([](const Lane& one) { return one.phase == Phase::estimating || one.restoring ? 0.0 : 1.0; });
+  }
+  Real has_barrier() const {
+    return x_.gathered([](const Lane& one) { return one.phase == Phase::estimating ? 0.0 : 1.0; });
+  }
+
+  void condense() { x_.barrier.condense(x_.slopes, x_.sigma, x_.lambda, keeps_cost(), has_barrier()); }
+
+  // With the smallest delta tried that makes the inertia right.
+  void factorise() {
+    double delta[W], factor[W], first[W];
+    bool needed[W];
+    for (int l = 0; l < W; ++l) {
+      const Lane& one = x_.lane[l];
+      const double least = __builtin_sqrt(one.mu) > 1e-6 ? __builtin_sqrt(one.mu) : 1e-6;
+      delta[l] = one.phase == Phase::estimating ? 1.0 : one.restoring ? least : one.floor;
+      const bool known = one.last_delta > 0;
+      first[l] = known ? (one.last_delta / 3 > 1e-12 ? one.last_delta / 3 : 1e-12) : x_.set.first_regularisation;
+      factor[l] = known ? 8.0 : 100.0, needed[l] = false;
+    }
+    for (int i = 0; i < x_.nz; ++i) riccati_.proximal[i] = Real(1) / (x_.scale[i] * x_.scale[i]);
+    for (int i = 0; i < x_.r; ++i) riccati_.rho[i] = Real(x_.set.penalty) / (x_.unit_end[i] * x_.unit_end[i]);
+    riccati_.relaxed = x_.gathered([](const Lane& one) {
+      return one.restoring && one.phase == Phase::running ? 1.0 : 0.0;
+    });
+    while (true) {
+      for (int l = 0; l < W; ++l) x_.lane[l].delta = delta[l];
+      const Real good = riccati_.factorise(x_.slopes.hessian, x_.slopes, regularisation());
+      bool again = false;
+      for (int l = 0; l < W; ++l) {
+        Lane& one = x_.lane[l];
+        one.accepted = x_.at(good, l) > 0;  // of the inertia, until the search
+        if (one.accepted || one.phase != Phase::running || !(delta[l] < x_.set.largest_regularisation)) continue;
+        const double more = first[l] > 8 * delta[l] ? first[l] : 8 * delta[l];
+        delta[l] = needed[l] ? delta[l] * factor[l] : more;
+        needed[l] = again = true;
+      }
+      if (!again) break;
+    }
+    for (int l = 0; l < W; ++l)
+      if (needed[l]) x_.lane[l].last_delta = delta[l];
+    riccati_.factorise_end(x_.slopes);
+  }
+  Real regularisation() const {
+    return x_.gathered([](const Lane& one) { return one.delta; });
+  }
+
+  // The step with the residuals of the point, how long it may be, and how long that of the multipliers.
+  void find() {
+    if (x_.anyone(Phase::estimating)) {  // all constraints are kept as they are
+      const Real keep = has_barrier();
+      const auto mask = [&](Real* rows, long count) {
+        for (long i = 0; i < count; ++i) rows[i] = select(keep > Real(0), rows[i], Real(0));
+      };
+      mask(x_.wrong.defect, static_cast<long>(x_.p.steps) * x_.ns), mask(x_.wrong.initial, x_.ns);
+      mask(x_.wrong.end, x_.r), mask(x_.wrong.path, (x_.p.steps + 1L) * x_.p.rows);
+    }
+    Real longest, longest_dual;
+    solve(x_.wrong, x_.step, x_.dsigma, x_.dlambda, longest, longest_dual);
+    for (int l = 0; l < W; ++l) {
+      x_.lane[l].length = x_.at(longest, l);
+      x_.lane[l].dual_length = x_.at(longest_dual, l);
+    }
+  }
+
+  // The cost of a lane that estimates multipliers stays in the gradient, though not in the Hessian.
+  Real gradient_stays() const {
+    return x_.gathered([](const Lane& one) { return one.restoring && one.phase == Phase::running ? 0.0 : 1.0; });
+  }
+
+  // The step with these residuals.
+  void solve(const Residuals<Real>& wrong, NewtonStep<Real>& step, Real* dsigma, Real* dlambda, Real& longest,
+             Real& longest_dual) {
+    x_.barrier.gradient(x_.slopes, x_.sigma, x_.lambda, x_.mu(), wrong.path, gradient_stays(),
+                        has_barrier(), gradient_);
+    riccati_.solve(x_.slopes.hessian, x_.slopes, regularisation(), gradient_, wrong, 1e-2 * x_.set.tolerance, x_.scale, x_.unit_end,
+                   step);
+    x_.barrier.direction(x_.slopes, x_.sigma, x_.lambda, x_.mu(), wrong.path, step.d, dsigma, dlambda, longest, longest_dual);
+  }
+
+ private:
+  State& x_;
+  NewtonRiccati<Shape, W> riccati_;
+  Real* gradient_;
+};
+
+}  // namespace PMP_ISA
+}  // namespace pontryagin

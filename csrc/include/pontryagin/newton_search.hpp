@@ -1,0 +1,207 @@
+// How far along a Newton step, for W problems: fraction to the boundary, then halves, with second-order corrections of the first
+// trial; what a search leaves behind. pontryagin/optim/newton/line_search.py explains it.
+#pragma once
+
+#include "newton_direction.hpp"
+
+namespace pontryagin {
+inline namespace PMP_ISA {
+
+template <class Shape, int W>
+class NewtonSearch {
+ public:
+  using Real = Pack<double, W>;
+  using State = NewtonState<Shape, W>;
+  using Direction = NewtonDirection<Shape, W>;
+  using Lane = NewtonLane;
+  using Phase = NewtonPhase;
+
+  NewtonSearch(State& state, Direction& direction, Arena& arena) : x_(state), direction_(direction) {
+    correction_.take(arena, x_.p), total_.take(arena, x_.p);
+    correction_dsigma_ = arena.take<Real>(x_.count), unused_ = arena.take<Real>(x_.count);
+  }
+
+  // The next point of every lane that runs, with the costates and multipliers that belong to it.
+  void run() {
+    if (!x_.anyone(Phase::running)) return;
+    begin_search();
+    for (int trial = 0; trial < x_.set.trials; ++trial) {
+      bool some = false;
+      for (int l = 0; l < W; ++l) some = some || x_.lane[l].pending;
+      if (!some) break;
+      try_at(x_.gathered([](const Lane& one) { return one.length; }), x_.step.d, x_.dsigma);
+      for (int l = 0; l < W; ++l) {
+        Lane& one = x_.lane[l];
+        one.correcting = false;
+        if (!one.pending) continue;
+        one.taking = is_good(l);
+        one.correcting = !one.taking && trial == 0 && !one.restoring && one.trial.theta >= one.at.theta;
+      }
+      take_trials();
+      if (trial == 0) correct();
+      for (int l = 0; l < W; ++l) {
+        Lane& one = x_.lane[l];
+        one.pending = one.pending && !one.accepted && one.length > one.shortest;
+        if (one.pending) one.length *= 0.5;
+      }
+    }
+    end_search();
+  }
+
+ private:
+  void begin_search() {
+    Merit merit[W];
+    x_.merit_of(x_.values, x_.wrong, x_.sigma, merit);
+    Real slope(0), largest(0), logs(0);
+    for (int k = 0; k <= x_.p.steps; ++k)
+      for (int a = 0; a < (k < x_.p.steps ? x_.nz : x_.ns); ++a) {
+        const Real d = x_.barrier.component(x_.step.d, k, a);
+        slope = fma(x_.slopes.gradient[static_cast<long>(k) * x_.row() + a], d, slope);
+        largest = x_.worse(largest, abs(d) / x_.scale[a]);
+      }
+    x_.barrier.each([&](int row, int, const Inequality& one) {
+      logs = fma(Real(one.weight), x_.dsigma[row] / x_.sigma[row], logs);
+    });
+    slope = fnma(x_.mu(), logs, slope);
+    for (int l = 0; l < W; ++l) {
+      Lane& one = x_.lane[l];
+      one.accepted = one.joins = one.pending = one.correcting = false;
+      if (one.phase != Phase::running) continue;
+      one.at = merit[l], one.slope = x_.at(slope, l), one.tiny = x_.at(largest, l) < tiny;
+      one.shortest = one.restoring ? shortest_restoring : one.filter.shortest(one.at, one.slope);
+      one.pending = one.length > one.shortest;
+    }
+  }
+
+  void try_at(Real alpha, const Unknowns<Real>& d, const Real* dsigma) {
+    x_.barrier.moved(x_.z, x_.sigma, alpha, d, dsigma, x_.trial, x_.trial_sigma);
+    x_.steps.values(x_.trial, x_.trial_values);
+    x_.find_residuals(x_.trial, x_.trial_values, x_.trial_sigma, x_.trial_wrong);
+    Merit merit[W];
+    x_.merit_of(x_.trial_values, x_.trial_wrong, x_.trial_sigma, merit);
+    for (int l = 0; l < W; ++l) x_.lane[l].trial = merit[l];
+  }
+
+  // Whether to accept the trial of a lane.
+  bool is_good(int l) {
+    Lane& one = x_.lane[l];
+    bool joins = false;
+    const bool accepted = one.filter.verdict(one.at, one.slope, one.length, one.trial, joins);
+    one.joins = joins;
+    if (one.restoring) return one.trial.theta <= (1 - 1e-4 * one.length) * one.at.theta;
+    return accepted || (one.tiny && one.at.theta <= met && one.trial.phi - one.trial.phi == 0);
+  }
+
+  // Second-order corrections: the same step with the residuals of the trial added.
+  void correct() {
+    bool some = false;
+    for (int l = 0; l < W; ++l) {
+      some = some || x_.lane[l].correcting;
+      x_.lane[l].before = x_.lane[l].at.theta;
+    }
+    if (!some) return;
+    copy_residuals(x_.wrong, total_);
+    for (int round = 0; round < x_.set.corrections && some; ++round) {
+      add_residuals(x_.gathered([](const Lane& one) { return one.length; }), x_.trial_wrong, total_);
+      Real longest, unused;
+      direction_.solve(total_, correction_, correction_dsigma_, unused_, longest, unused);
+      try_at(longest, correction_.d, correction_dsigma_);
+      some = false;
+      for (int l = 0; l < W; ++l) {
+        Lane& one = x_.lane[l];
+        if (!one.correcting) continue;
+        one.taking = is_good(l);
+        one.correcting = !one.taking && one.trial.theta <= progress * one.before;
+        one.before = one.trial.theta;
+        some = some || one.correcting;
+      }
+      take_trials();
+    }
+  }
+
+  void end_search() {
+    Merit now[W];
+    for (int l = 0; l < W; ++l) now[l] = x_.lane[l].taken();
+    const Real alpha = x_.gathered([](const Lane& one) {
+      return one.phase == Phase::running && one.accepted && !one.restoring ? one.length : 0.0;
+    });
+    const Real dual_alpha = x_.gathered([](const Lane& one) {
+      return one.phase == Phase::running && one.accepted ? one.dual_length : 0.0;
+    });
+    const auto moves = alpha > Real(0);
+    for (long i = 0; i < (x_.p.steps + 1L) * x_.ns; ++i)
+      x_.costate[i] = select(moves, fma(alpha, x_.step.costate[i] - x_.costate[i], x_.costate[i]), x_.costate[i]);
+    for (int i = 0; i < x_.r; ++i) x_.nu[i] = select(moves, fma(alpha, x_.step.end[i] - x_.nu[i], x_.nu[i]), x_.nu[i]);
+    const Real barrier = x_.mu(), within = x_.gathered([](const Lane& one) { return one.restoring ? 1.0 : State::central; });
+    const Real runs = x_.gathered([](const Lane& one) { return one.phase == Phase::running ? 1.0 : 0.0; });
+    for (int row = 0; row < x_.count; ++row) {
+      const Real middle = barrier / x_.sigma[row], low = middle / within, high = middle * within;
+      const Real wanted = select(dual_alpha > Real(0), fma(dual_alpha, x_.dlambda[row], x_.lambda[row]), x_.lambda[row]);
+      const Real kept = select(wanted < low, low, select(wanted > high, high, wanted));
+      x_.lambda[row] = select(runs > Real(0), kept, x_.lambda[row]);
+    }
+    for (int l = 0; l < W; ++l)
+      if (x_.lane[l].phase == Phase::running) remember(l, now[l]);
+  }
+
+  // The filter; restorations that begin and end; searches that failed.
+  void remember(int l, Merit now) {
+    Lane& one = x_.lane[l];
+    const bool failed = !one.accepted, feasible = one.primal <= feasible_factor * x_.set.tolerance;
+    one.alpha = failed ? 0 : one.length;
+    one.iteration += 1;
+    if (one.accepted && one.joins && !one.restoring) one.filter.join(one.at);
+    const bool begins = failed && !one.restoring && !feasible;
+    if (begins) one.filter.join(one.at);
+    const bool ends = one.restoring && now.theta <= restored * one.entry && one.filter.accepts(now);
+    const bool blocked = failed && !one.restoring && feasible;  // a model that is too long: regularise
+    double floor = one.floor / 10;
+    if (blocked) floor = 10 * one.floor > x_.set.first_regularisation ? 10 * one.floor : x_.set.first_regularisation;
+    one.floor = floor < 0.1 * x_.set.first_regularisation ? 0 : floor;
+    one.lost = one.restoring && one.alpha < shortest_restoring && !ends;
+    if (ends) one.last_delta = 0;
+    if (begins) one.entry = one.at.theta;
+    one.restoring = (one.restoring || begins) && !ends;
+    one.failures = blocked ? one.failures + 1 : failed ? one.failures : 0;
+    if (ends) one.phase = Phase::estimating;
+  }
+
+  // The trials of these lanes become their points.
+  void take_trials() {
+    Real takes = x_.gathered([](const Lane& one) { return one.taking ? 1.0 : 0.0; });
+    const auto mask = takes > Real(0);
+    if (!any(mask)) return;
+    x_.take_states(mask);
+    for (int row = 0; row < x_.count; ++row) x_.sigma[row] = select(mask, x_.trial_sigma[row], x_.sigma[row]);
+    for (int l = 0; l < W; ++l) {
+      Lane& one = x_.lane[l];
+      if (one.taking) one.accepted = true, one.pending = false, one.reached = one.trial;
+      one.taking = false;
+    }
+  }
+
+  void copy_residuals(const Residuals<Real>& from, Residuals<Real>& to) {
+    copy(from.defect, to.defect, static_cast<long>(x_.p.steps) * x_.ns), copy(from.initial, to.initial, x_.ns);
+    copy(from.path, to.path, (x_.p.steps + 1L) * x_.p.rows), copy(from.end, to.end, x_.r);
+  }
+  // to <- alpha to + more
+  void add_residuals(Real alpha, const Residuals<Real>& more, Residuals<Real>& to) {
+    const auto add = [alpha](const Real* from, Real* rows, long count) {
+      for (long i = 0; i < count; ++i) rows[i] = fma(alpha, rows[i], from[i]);
+    };
+    add(more.defect, to.defect, static_cast<long>(x_.p.steps) * x_.ns), add(more.initial, to.initial, x_.ns);
+    add(more.path, to.path, (x_.p.steps + 1L) * x_.p.rows), add(more.end, to.end, x_.r);
+  }
+
+  static constexpr double restored = 0.9, feasible_factor = 10.0, tiny = 1e-14, met = 1e-8, shortest_restoring = 1e-8,
+                          progress = 0.99;
+
+  State& x_;
+  Direction& direction_;
+  NewtonStep<Real> correction_;
+  Residuals<Real> total_;
+  Real *correction_dsigma_, *unused_;
+};
+
+}  // namespace PMP_ISA
+}  // namespace pontryagin
