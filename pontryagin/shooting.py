@@ -115,6 +115,15 @@ class Shooting(Protocol):
         """`weight` (B,) stands before J, here alone; without `exact`, curvature of F, c and psi is left out."""
         ...
 
+    def follow(self, point: Primal, dz: Array, alpha: Array, defect: Array, gain: Array) -> Primal:
+        """The nonlinear path along a step dz (B, N+1, nz) of length alpha (B,): from s_0 + alpha ds_0,
+
+            v'_k = v_k + alpha dv_k + K_k (s'_k - s_k - alpha ds_k),    s'_{k+1} = F_k(s'_k, v'_k) - (1 - alpha) d_k
+
+        with the gains K (B, N, nv, ns) of the step and the defects d (B, N, ns) of the point, which shrink to 1 - alpha.
+        """
+        ...
+
     def select(self: Self, rows: Rows) -> Self:
         """These problems of the batch."""
         ...

@@ -191,7 +191,7 @@ class BoundNewton {
     s.barrier_factor = number("barrier_factor"), s.barrier_power = number("barrier_power");
     s.barrier_solved = number("barrier_solved"), s.first_regularisation = number("first_regularisation");
     s.largest_regularisation = number("largest_regularisation"), s.penalty = number("penalty");
-    s.max_iterations = whole("max_iterations"), s.trials = whole("trials"), s.corrections = whole("corrections");
+    s.max_iterations = whole("max_iterations"), s.trials = whole("trials"),
     s.patience = whole("patience"), s.exact = o["exact"].cast<bool>(), s.warm = o["warm"].cast<bool>(), s.inside = true;
     if (s.max_iterations < 1) throw py::value_error("newton: max_iterations is less than one");
     return s;

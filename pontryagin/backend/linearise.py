@@ -124,6 +124,21 @@ class ReferenceShooting:
             end_slopes[:, 1 : 1 + r, :ns],
         )
 
+    def follow(self, point: Primal, dz: Array, alpha: Array, defect: Array, gain: Array) -> Primal:
+        """Step by step; see Shooting."""
+        a, ns = alpha[:, None], point.state.shape[2]
+        straight = point.z + a[..., None] * dz
+        state, control = straight[..., :ns].copy(), straight[:, :-1, ns:].copy()
+        for k in range(control.shape[1]):
+            away = state[:, k] - straight[:, k, :ns]
+            control[:, k] += (gain[:, k] @ away[..., None])[..., 0]
+            data = self.data[:, k : k + 2] if self.linear_data else self.data[:, k : k + 1]
+            step = replace(self, nodes=self.nodes[k : k + 2], data=data)
+            one = Primal(state[:, k : k + 2], control[:, k : k + 1])
+            following, _ = ReferenceShooting._step(step, one, ReferenceShooting._stages(step, one, slopes=False))
+            state[:, k + 1] = following[:, 0] - (1 - a) * defect[:, k]
+        return Primal(state, control)
+
     # -- between the people's variables and these ----------------------------------------------------------------------
 
     def pack(self, state: Array, control: Array, parameters: Array, final_time: Array) -> Primal:

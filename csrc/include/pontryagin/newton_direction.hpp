@@ -100,6 +100,12 @@ class NewtonDirection {
     x_.barrier.direction(x_.slopes, x_.sigma, x_.lambda, x_.mu(), wrong.path, step.d, dsigma, dlambda, longest, longest_dual);
   }
 
+  // Along the nonlinear path of the step, in x.trial.
+  void follow(Real alpha) {
+    x_.steps.follow(x_.z, x_.step.d, alpha, x_.wrong.defect,
+                    [this](int k, int j, int a) { return riccati_.gain(k, j, a); }, x_.trial);
+  }
+
  private:
   State& x_;
   NewtonRiccati<Shape, W> riccati_;

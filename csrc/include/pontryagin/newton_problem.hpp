@@ -88,7 +88,7 @@ struct NewtonProblem {
 struct NewtonSettings {
   double tolerance, barrier, warm_barrier, barrier_factor, barrier_power, barrier_solved, first_regularisation,
       largest_regularisation, penalty;
-  int max_iterations, trials, corrections, patience;
+  int max_iterations, trials, patience;
   bool exact, warm;
   bool inside;  // guesses are moved strictly inside of their bounds
   double smallest_barrier() const { return tolerance / 1000; }

@@ -49,6 +49,9 @@ class NewtonRiccati {
     proximal = arena.take<Real>(nz_), rho = arena.take<Real>(r_);
   }
 
+  // K_k
+  PMP_INLINE Real gain(int k, int j, int a) const { return gain_[(static_cast<long>(k) * nv_ + j) * state() + a]; }
+
   Real *proximal, *rho;  // [nz] 1 / scale^2, [r]
   Real relaxed;          // one where the end has nothing but its penalty, else zero
 

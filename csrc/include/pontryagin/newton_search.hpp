@@ -1,5 +1,5 @@
-// How far along a Newton step, for W problems: fraction to the boundary, then halves, with second-order corrections of the first
-// trial; what a search leaves behind. pontryagin/optim/newton/line_search.py explains it.
+// How far along a Newton step, for W problems: fraction to the boundary, then halves, each straight and, if that is refused,
+// along the nonlinear path; what a search leaves behind. pontryagin/optim/newton/line_search.py explains it.
 #pragma once
 
 #include "newton_direction.hpp"
@@ -16,32 +16,20 @@ class NewtonSearch {
   using Lane = NewtonLane;
   using Phase = NewtonPhase;
 
-  NewtonSearch(State& state, Direction& direction, Arena& arena) : x_(state), direction_(direction) {
-    correction_.take(arena, x_.p), total_.take(arena, x_.p);
-    correction_dsigma_ = arena.take<Real>(x_.count), unused_ = arena.take<Real>(x_.count);
-  }
+  NewtonSearch(State& state, Direction& direction) : x_(state), direction_(direction) {}
 
   // The next point of every lane that runs, with the costates and multipliers that belong to it.
   void run() {
     if (!x_.anyone(Phase::running)) return;
     begin_search();
-    for (int trial = 0; trial < x_.set.trials; ++trial) {
-      bool some = false;
-      for (int l = 0; l < W; ++l) some = some || x_.lane[l].pending;
-      if (!some) break;
-      try_at(x_.gathered([](const Lane& one) { return one.length; }), x_.step.d, x_.dsigma);
+    for (int trial = 0; trial < x_.set.trials && pending(); ++trial) {
+      const Real alpha = x_.gathered([](const Lane& one) { return one.length; });
+      x_.barrier.moved(x_.z, x_.sigma, alpha, x_.step.d, x_.dsigma, x_.trial, x_.trial_sigma);
+      judge(Real(1));
+      if (pending(false)) follow(alpha);
       for (int l = 0; l < W; ++l) {
         Lane& one = x_.lane[l];
-        one.correcting = false;
-        if (!one.pending) continue;
-        one.taking = is_good(l);
-        one.correcting = !one.taking && trial == 0 && !one.restoring && one.trial.theta >= one.at.theta;
-      }
-      take_trials();
-      if (trial == 0) correct();
-      for (int l = 0; l < W; ++l) {
-        Lane& one = x_.lane[l];
-        one.pending = one.pending && !one.accepted && one.length > one.shortest;
+        one.pending = one.pending && one.length > one.shortest;
         if (one.pending) one.length *= 0.5;
       }
     }
@@ -65,7 +53,7 @@ class NewtonSearch {
     slope = fnma(x_.mu(), logs, slope);
     for (int l = 0; l < W; ++l) {
       Lane& one = x_.lane[l];
-      one.accepted = one.joins = one.pending = one.correcting = false;
+      one.accepted = one.joins = one.pending = false;
       if (one.phase != Phase::running) continue;
       one.at = merit[l], one.slope = x_.at(slope, l), one.tiny = x_.at(largest, l) < tiny;
       one.shortest = one.restoring ? shortest_restoring : one.filter.shortest(one.at, one.slope);
@@ -73,13 +61,40 @@ class NewtonSearch {
     }
   }
 
-  void try_at(Real alpha, const Unknowns<Real>& d, const Real* dsigma) {
-    x_.barrier.moved(x_.z, x_.sigma, alpha, d, dsigma, x_.trial, x_.trial_sigma);
+  // Whether anyone waits for a good trial; a restoration takes straight ones alone.
+  bool pending(bool restoring = true) const {
+    for (int l = 0; l < W; ++l)
+      if (x_.lane[l].pending && (restoring || !x_.lane[l].restoring)) return true;
+    return false;
+  }
+
+  // The nonlinear path along the step, where the straight one was refused: a second-order correction of the dynamics, whose
+  // defects are 1 - alpha of what they were however long the step is. It counts where it stays inside of its bounds.
+  void follow(Real alpha) {
+    direction_.follow(alpha);
+    Real inside = x_.gathered([](const Lane& one) { return one.restoring ? 0.0 : 1.0; });
+    const Real least = min(Real(0.01), x_.mu());
+    x_.barrier.each([&](int row, int k, const Inequality& one) {
+      const Real slack = x_.barrier.is_bound(one) ? x_.barrier.gap(x_.trial, k, one)
+                                                  : fma(alpha, x_.dsigma[row], x_.sigma[row]);
+      x_.trial_sigma[row] = slack;
+      inside = select(slack >= least * x_.sigma[row], inside, Real(0));
+    });
+    judge(inside);
+  }
+
+  // Takes the trials that are good, of lanes that wait and where `allowed` is positive.
+  void judge(Real allowed) {
     x_.steps.values(x_.trial, x_.trial_values);
     x_.find_residuals(x_.trial, x_.trial_values, x_.trial_sigma, x_.trial_wrong);
     Merit merit[W];
     x_.merit_of(x_.trial_values, x_.trial_wrong, x_.trial_sigma, merit);
-    for (int l = 0; l < W; ++l) x_.lane[l].trial = merit[l];
+    for (int l = 0; l < W; ++l) {
+      Lane& one = x_.lane[l];
+      one.trial = merit[l];
+      one.taking = one.pending && x_.at(allowed, l) > 0 && is_good(l);
+    }
+    take_trials();
   }
 
   // Whether to accept the trial of a lane.
@@ -90,33 +105,6 @@ class NewtonSearch {
     one.joins = joins;
     if (one.restoring) return one.trial.theta <= (1 - 1e-4 * one.length) * one.at.theta;
     return accepted || (one.tiny && one.at.theta <= met && one.trial.phi - one.trial.phi == 0);
-  }
-
-  // Second-order corrections: the same step with the residuals of the trial added.
-  void correct() {
-    bool some = false;
-    for (int l = 0; l < W; ++l) {
-      some = some || x_.lane[l].correcting;
-      x_.lane[l].before = x_.lane[l].at.theta;
-    }
-    if (!some) return;
-    copy_residuals(x_.wrong, total_);
-    for (int round = 0; round < x_.set.corrections && some; ++round) {
-      add_residuals(x_.gathered([](const Lane& one) { return one.length; }), x_.trial_wrong, total_);
-      Real longest, unused;
-      direction_.solve(total_, correction_, correction_dsigma_, unused_, longest, unused);
-      try_at(longest, correction_.d, correction_dsigma_);
-      some = false;
-      for (int l = 0; l < W; ++l) {
-        Lane& one = x_.lane[l];
-        if (!one.correcting) continue;
-        one.taking = is_good(l);
-        one.correcting = !one.taking && one.trial.theta <= progress * one.before;
-        one.before = one.trial.theta;
-        some = some || one.correcting;
-      }
-      take_trials();
-    }
   }
 
   void end_search() {
@@ -180,27 +168,10 @@ class NewtonSearch {
     }
   }
 
-  void copy_residuals(const Residuals<Real>& from, Residuals<Real>& to) {
-    copy(from.defect, to.defect, static_cast<long>(x_.p.steps) * x_.ns), copy(from.initial, to.initial, x_.ns);
-    copy(from.path, to.path, (x_.p.steps + 1L) * x_.p.rows), copy(from.end, to.end, x_.r);
-  }
-  // to <- alpha to + more
-  void add_residuals(Real alpha, const Residuals<Real>& more, Residuals<Real>& to) {
-    const auto add = [alpha](const Real* from, Real* rows, long count) {
-      for (long i = 0; i < count; ++i) rows[i] = fma(alpha, rows[i], from[i]);
-    };
-    add(more.defect, to.defect, static_cast<long>(x_.p.steps) * x_.ns), add(more.initial, to.initial, x_.ns);
-    add(more.path, to.path, (x_.p.steps + 1L) * x_.p.rows), add(more.end, to.end, x_.r);
-  }
-
-  static constexpr double restored = 0.9, feasible_factor = 10.0, tiny = 1e-14, met = 1e-8, shortest_restoring = 1e-8,
-                          progress = 0.99;
+  static constexpr double restored = 0.9, feasible_factor = 10.0, tiny = 1e-14, met = 1e-8, shortest_restoring = 1e-8;
 
   State& x_;
   Direction& direction_;
-  NewtonStep<Real> correction_;
-  Residuals<Real> total_;
-  Real *correction_dsigma_, *unused_;
 };
 
 }  // namespace PMP_ISA

@@ -29,9 +29,9 @@ struct NewtonLane {
   double alpha = 0;
   double dual = 0, primal = 0, complementarity = 0;
   // of a search
-  double length = 0, dual_length = 0, shortest = 0, slope = 0, before = 0;
+  double length = 0, dual_length = 0, shortest = 0, slope = 0;
   Merit at{}, trial{}, reached{};
-  bool pending = false, accepted = false, joins = false, tiny = false, correcting = false, taking = false;
+  bool pending = false, accepted = false, joins = false, tiny = false, taking = false;
   NewtonFilter filter;
   // Merit of the point after a search.
   Merit taken() const { return accepted ? reached : at; }

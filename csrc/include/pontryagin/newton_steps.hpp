@@ -91,6 +91,33 @@ class NewtonSteps {
     }
   }
 
+  // The nonlinear path along a step: controls v + alpha dv with the feedback K (gain(k, j, a)) of the step, and dynamics with
+  // defects that shrink to 1 - alpha of what they were.
+  template <class Gain>
+  void follow(const Unknowns<Real>& z, const Unknowns<Real>& d, Real alpha, const Real* defect, Gain gain,
+              Unknowns<Real>& to) {
+    for (int a = 0; a < ns_; ++a) to.s[a] = fma(alpha, d.s[a], z.s[a]);
+    for (int k = 0; k < p_.steps; ++k) {
+      const double h = p_.nodes[k + 1] - p_.nodes[k];
+      const long at = static_cast<long>(k) * ns_, feed = static_cast<long>(k) * p_.nv;
+      const Real* s = to.s + at;
+      for (int j = 0; j < p_.nv; ++j) {
+        Real v = fma(alpha, d.v[feed + j], z.v[feed + j]);
+        for (int a = 0; a < ns_; ++a) v = fma(gain(k, j, a), s[a] - fma(alpha, d.s[at + a], z.s[at + a]), v);
+        to.v[feed + j] = v;
+      }
+      for (int i = 0; i < p_.tableau.stages; ++i) {
+        enter_stage(to, k, i, h);
+        call(point::stage_values, rows_[i]);
+      }
+      Real* next = to.s + at + ns_;
+      for (int a = 0; a < ns_; ++a) {
+        const Real moved = a < n_ ? combined(s[a], h, p_.tableau.b, p_.tableau.stages, a) : carried(to, k, a);
+        next[a] = fnma(Real(1) - alpha, defect[at + a], moved);
+      }
+    }
+  }
+
   // What the states below x move on to: u_k of a linear control, parameters, t1.
   PMP_INLINE Real carried(const Unknowns<Real>& z, int k, int a) const {
     if (p_.linear_control && a < n_ + m_) return z.v[static_cast<long>(k) * p_.nv + a - n_];

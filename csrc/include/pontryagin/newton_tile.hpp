@@ -25,7 +25,7 @@ class NewtonTile {
 
   NewtonTile(const NewtonProblem& problem, const PointFunctions& functions, const NewtonSettings& settings,
              const NewtonBatch& batch, NewtonRow* history, Arena& arena)
-      : x_(problem, functions, settings, batch, arena), direction_(x_, arena), search_(x_, direction_, arena),
+      : x_(problem, functions, settings, batch, arena), direction_(x_, arena), search_(x_, direction_),
         history_(history) {
     gradient_ = arena.take<Real>((problem.steps + 1L) * x_.row());
   }

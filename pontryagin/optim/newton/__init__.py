@@ -5,7 +5,7 @@ problems; never a model, a graph or a device. From the inside out:
 
     riccati.py       the linear-quadratic problem of a step
     barrier.py       bounds and inequalities: slacks and multipliers
-    search.py        the filter; line_search.py: how far along a step, with second-order corrections
+    search.py        the filter; line_search.py: how far along a step, straight or not
     scaling.py       what is large and what is small
     iterate.py       where problems stand
     newton.py        the loop

@@ -23,10 +23,10 @@ def better_start(shooting: Shooting, guess: Primal, favour: float) -> Primal:
 
 def rolled_out(shooting: Shooting, guess: Primal) -> Primal:
     """The states that follow from the first state and the controls."""
-    state = guess.state.copy()
-    for k in range(guess.control.shape[1]):
-        state[:, k + 1] = shooting.values(Primal(state, guess.control)).next[:, k]
-    return Primal(state, guess.control)
+    batch, steps, nv = guess.control.shape
+    ns = guess.state.shape[2]
+    gain, defect = np.zeros((batch, steps, nv, ns)), np.zeros((batch, steps, ns))
+    return shooting.follow(guess, 0.0 * guess.z, np.ones(batch), defect, gain)
 
 
 def nearer(shooting: Shooting, first: Primal, second: Primal, favour: float) -> Primal:

@@ -1,14 +1,14 @@
-"""How far along a Newton step: fraction to the boundary, then halves, with second-order corrections of the first trial.
+"""How far along a Newton step: fraction to the boundary, then halves, each straight and along the nonlinear path.
 
-A second-order correction solves the same linear-quadratic problem once more with the residuals of the trial added to
-alpha times the old ones, so that the step follows the curvature of the constraints. In a restoration a trial is good
-when theta falls. (Waechter & Biegler 2006, sections 2.3, 2.4 and 3.3.)
+Where the straight trial is refused, the path that the controls of the step and its feedback gains lead to is tried at the
+same length: a second-order correction of the dynamics, whose defects are then 1 - alpha of what they were, however long
+the step is. In a restoration a trial is good when theta falls. (Waechter & Biegler 2006, sections 2.3 and 3.3;
+Giftthaler et al., IROS 2018, and Mastalli et al., Crocoddyl, ICRA 2020, for the path.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,12 +37,6 @@ MET = 1e-8
 #: No step of a restoration is shorter.
 SHORTEST = 1e-8
 
-#: A correction goes on while theta falls by this factor.
-PROGRESS = 0.99
-
-#: The direction that follows from residuals of the problems `rows`.
-Correct = Callable[[Rows, Residuals], Direction]
-
 
 @dataclass(frozen=True)
 class Found:
@@ -68,10 +62,11 @@ class LineSearch:
     at: Merit  # of x
     slope: Array  # (B,) of phi along the direction
     direction: Direction
+    gain: Array  # (B, N, nv, ns) feedback of the step
     restoring: Mask  # (B,)
 
-    def run(self, correct: Correct) -> Found:
-        """Search. `correct` is asked for second-order corrections."""
+    def run(self) -> Found:
+        """Search."""
         x, direction, settings = self.x, self.direction, self.settings
         alpha = barrier.longest_step(x.slacks.sigma, direction.dsigma, x.mu)
         dual_alpha = barrier.longest_step(x.slacks.multiplier, direction.dmultiplier, x.mu)
@@ -85,15 +80,15 @@ class LineSearch:
             accepted[rows[good]], joins[rows[good]] = True, joining[good]
 
         pending = np.flatnonzero(alpha > shortest)
-        for trial in range(settings.trials if len(pending) else 0):
-            a = alpha[pending, None, None]
-            points, values = self._at(pending, a * direction.dz[pending], a * direction.dsigma[pending])
-            good, joining, merit = self._judged(pending, alpha, points, values)
-            take(pending, points, good, joining)
-            if trial == 0 and len(pending):
-                wish = np.flatnonzero(~good & ~self.restoring[pending] & (merit.theta >= self.at.theta[pending]))
-                self._correct(pending[wish], alpha, part_of(points, wish), part_of(values, wish), correct, take)
-            pending = pending[~accepted[pending] & (alpha[pending] > shortest[pending])]
+        for _ in range(settings.trials if len(pending) else 0):
+            for trial in (self._straight, self._along_path):
+                points, allowed = trial(pending, alpha)
+                good, joining = self._judged(pending, alpha, points)
+                take(pending, points, good & allowed, joining)
+                pending = pending[~accepted[pending]]
+                if not len(pending):
+                    break
+            pending = pending[alpha[pending] > shortest[pending]]
             if not len(pending):
                 break
             alpha[pending] *= 0.5
@@ -103,56 +98,35 @@ class LineSearch:
             joins & ~self.restoring,
         )  # fmt: skip
 
-    def _correct(
-        self,
-        rows: Rows,
-        alpha: Array,
-        points: Iterate,
-        values: Values,
-        correct: Correct,
-        take: Callable[[Rows, Iterate, Mask, Mask], None],
-    ) -> None:
-        """Second-order corrections of the problems `rows`, from their first trials."""
-        before, total = self.at.theta[rows], part_of(self.residuals, rows)
-        for _ in range(self.settings.corrections):
-            if not len(rows):
-                return
-            total = _added(alpha[rows], total, residuals(self.shooting.select(rows), points, values))
-            direction = correct(rows, total)
-            a = barrier.longest_step(self.x.slacks.sigma[rows], direction.dsigma, self.x.mu[rows])[:, None, None]
-            points, values = self._at(rows, a * direction.dz, a * direction.dsigma)
-            good, joining, merit = self._judged(rows, alpha, points, values)
-            take(rows, points, good, joining)
-            going = np.flatnonzero(~good & (merit.theta <= PROGRESS * before))
-            rows, before, total = rows[going], merit.theta[going], part_of(total, going)
-            points, values = part_of(points, going), part_of(values, going)
+    def _straight(self, rows: Rows, alpha: Array) -> tuple[Iterate, Mask]:
+        a, direction = alpha[rows, None, None], part_of(self.direction, rows)
+        point = moved(self.shooting.statement, part_of(self.x, rows), a * direction.dz, a * direction.dsigma)
+        return point, np.ones(len(rows), dtype=bool)
 
-    def _at(self, rows: Rows, dz: Array, dsigma: Array) -> tuple[Iterate, Values]:
-        point = moved(self.shooting.statement, part_of(self.x, rows), dz, dsigma)
-        return point, self.shooting.select(rows).values(point.primal)
+    def _along_path(self, rows: Rows, alpha: Array) -> tuple[Iterate, Mask]:
+        """And where it stays inside of its bounds; a restoration has none."""
+        x, direction = part_of(self.x, rows), part_of(self.direction, rows)
+        defect = self.residuals.defect[rows]
+        path = self.shooting.select(rows).follow(x.primal, direction.dz, alpha[rows], defect, self.gain[rows])
+        point = moved(self.shooting.statement, replace(x, primal=path), 0.0 * direction.dz,
+                      alpha[rows, None, None] * direction.dsigma)  # fmt: skip
+        least = np.minimum(0.01, x.mu)[:, None, None] * x.slacks.sigma
+        inside = (point.slacks.sigma >= least).all((1, 2))
+        return point, inside & ~self.restoring[rows]
 
-    def _judged(self, rows: Rows, alpha: Array, points: Iterate, values: Values) -> tuple[Mask, Mask, Merit]:
-        """Whether trials are good, whether their starting points join the filter then, and what they are worth."""
-        merit = merit_of(self.shooting.select(rows), part_of(self.scales, rows), points, values)
+    def _judged(self, rows: Rows, alpha: Array, points: Iterate) -> tuple[Mask, Mask]:
+        """Whether trials are good, and whether their starting points join the filter then."""
+        shooting = self.shooting.select(rows)
+        merit = merit_of(shooting, part_of(self.scales, rows), points, shooting.values(points.primal))
         here = part_of(self.at, rows)
         good, joining = search.verdict(part_of(self.filters, rows), here, self.slope[rows], alpha[rows], merit)
         nearer = merit.theta <= (1 - 1e-4 * alpha[rows]) * here.theta
         tiny = (np.abs(self.direction.dz[rows]) / self.scales.z[rows, None]).max((1, 2)) < TINY
         good = np.where(self.restoring[rows], nearer, good | (tiny & (here.theta <= MET) & np.isfinite(merit.phi)))
-        return good, joining, merit
+        return good, joining
 
 
 def merit_of(shooting: Shooting, scales: Scales, x: Iterate, values: Values) -> Merit:
     """theta and phi of points with these values."""
     theta = total_violation(shooting.statement, scales, residuals(shooting, x, values))
     return Merit(theta, scales.weight * values.cost - x.mu * barrier.logarithms(shooting.statement, x.slacks.sigma))
-
-
-def _added(alpha: Array, old: Residuals, new: Residuals) -> Residuals:
-    a = alpha[:, None]
-    return Residuals(
-        a[..., None] * old.defect + new.defect,
-        a * old.initial + new.initial,
-        a * old.end + new.end,
-        a[..., None] * old.path + new.path,
-    )

@@ -8,7 +8,7 @@ At each iteration, for every problem that still runs,
     lower_barrier  where the barrier problem is solved
     factorise      H + barrier + delta D, with delta raised until all reduced Hessians are positive definite
     solve          for the step, the costates and the multipliers of the end
-    search         along it: fraction to the boundary, filter, second-order correction
+    search         along it: fraction to the boundary, filter, the nonlinear path
 
 Problems share nothing but these calls: each has its own mu, delta, filter and step length. One whose search fails
 while constraints are violated goes through a restoration: the same step with H = D, no cost and a penalty on the end,
@@ -234,8 +234,9 @@ class _Solve:
         slope = (found.gradient * direction.dz).sum((1, 2)) - x.mu * (barrier.weights(statement) * logs).sum((1, 2))
         restoring = self.memory.restoring
         ended = LineSearch(
-            self.shooting, self.scales, self.settings, self.filters, x, self.residuals, at, slope, direction, restoring
-        ).run(lambda rows, total: self._direction(part_of(factors, rows), rows, total))
+            self.shooting, self.scales, self.settings, self.filters, x, self.residuals, at, slope, direction,
+            factors.gain, restoring,
+        ).run()  # fmt: skip
 
         alpha = np.where(restoring, 0.0, ended.alpha)[:, None]  # the costates of a restoration mean nothing
         multiplier = x.slacks.multiplier + ended.dual_alpha[:, None, None] * direction.dmultiplier

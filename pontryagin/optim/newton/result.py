@@ -28,7 +28,6 @@ class NewtonSettings:
     largest_regularisation: float = 1e12
     penalty: float = 1e3  # rho of the end equalities, in scaled units
     trials: int = 30  # step lengths of one search
-    corrections: int = 2  # second-order corrections of one search
     patience: int = 8  # searches in a row that may fail at points that satisfy the constraints
 
     @property
