@@ -120,7 +120,7 @@ class Shooting(Protocol):
 
             v'_k = v_k + alpha dv_k + K_k (s'_k - s_k - alpha ds_k),    s'_{k+1} = F_k(s'_k, v'_k) - (1 - alpha) d_k
 
-        with the gains K (B, N, nv, ns) of the step and the defects d (B, N, ns) of the point, which shrink to 1 - alpha.
+        with the gains K (B, N, nv, ns) of the step and the defects d (B, N, ns) of the point, of which 1 - alpha stays.
         """
         ...
 

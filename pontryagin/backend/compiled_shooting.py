@@ -50,9 +50,9 @@ class CompiledShooting(ReferenceShooting):
     ) -> dict[str, Any]:
         """Newton's method from states, controls, costates, nu, slacks and multipliers, which become the answer.
 
-        Problems `known` have multipliers. The settings are those of optim/newton/result.py, and `warm`. `told` is called
-        with a row of the history after each iteration and may ask to stop. Found are measures (B, 4), scales, status,
-        iterations and the history.
+        Problems `known` have multipliers. The settings are those of optim/newton/result.py, and `warm`. `told` is
+        called with a row of the history after each iteration and may ask to stop. Found are measures (B, 4), scales,
+        status, iterations and the history.
         """
         found: dict[str, Any] = self.core.solve(
             *unknowns, known, self.initial, self.theta, self.data, dict(settings), self.threads, told

@@ -1,4 +1,4 @@
-"""Which code runs the functions of Newton's method: the interpreter's, or generated C++ compiled once and kept on disk."""
+"""Which code runs the functions of Newton's method: the interpreter, or generated C++, compiled once and kept."""
 
 from __future__ import annotations
 

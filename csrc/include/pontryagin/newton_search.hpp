@@ -75,8 +75,11 @@ class NewtonSearch {
     Real inside = x_.gathered([](const Lane& one) { return one.restoring ? 0.0 : 1.0; });
     const Real least = min(Real(0.01), x_.mu());
     x_.barrier.each([&](int row, int k, const Inequality& one) {
-      const Real slack = x_.barrier.is_bound(one) ? x_.barrier.gap(x_.trial, k, one)
-                                                  : fma(alpha, x_.dsigma[row], x_.sigma[row]);
+      if (!x_.barrier.is_bound(one)) {
+        x_.trial_sigma[row] = fma(alpha, x_.dsigma[row], x_.sigma[row]);
+        return;
+      }
+      const Real slack = x_.barrier.gap(x_.trial, k, one);
       x_.trial_sigma[row] = slack;
       inside = select(slack >= least * x_.sigma[row], inside, Real(0));
     });

@@ -82,8 +82,9 @@ class NewtonState {
     }
   }
 
-  static PMP_INLINE double& at(Real& value, int lane) { return reinterpret_cast<double*>(&value)[lane]; }
-  static PMP_INLINE double at(const Real& value, int lane) { return reinterpret_cast<const double*>(&value)[lane]; }
+  static PMP_INLINE double& at(Real& value, int l) { return reinterpret_cast<double*>(&value)[l]; }
+  static PMP_INLINE double at(const Real& value, int l) { return reinterpret_cast<const double*>(&value)[l]; }
+  static double at(double, int) = delete;
   template <class F>
   PMP_INLINE Real gathered(F f) const {
     alignas(64) double numbers[W];
@@ -301,11 +302,12 @@ class NewtonState {
     for (long i = 0; i < (p.steps + 1L) * ns; ++i)
       batch.costate[b * (p.steps + 1L) * ns + i] = at(costate[i], l) / one.weight;
     for (int i = 0; i < r; ++i) batch.end[b * r + i] = at(nu[i], l) / one.weight;
-    double *sigma = batch.sigma + b * (p.steps + 1L) * all, *lambda = batch.multiplier + b * (p.steps + 1L) * all;
-    for (long i = 0; i < (p.steps + 1L) * all; ++i) sigma[i] = 1, lambda[i] = 0;
+    double* slacks = batch.sigma + b * (p.steps + 1L) * all;
+    double* multipliers = batch.multiplier + b * (p.steps + 1L) * all;
+    for (long i = 0; i < (p.steps + 1L) * all; ++i) slacks[i] = 1, multipliers[i] = 0;
     barrier.each([&](int row, int k, const Inequality& inequality) {
       const long place = k * all + inequality.index;
-      sigma[place] = at(sigma[row], l), lambda[place] = at(lambda[row], l) / one.weight;
+      slacks[place] = at(sigma[row], l), multipliers[place] = at(lambda[row], l) / one.weight;
     });
     double* measures = batch.measures + 4 * b;
     measures[0] = at(values.cost, l), measures[1] = one.dual, measures[2] = one.primal, measures[3] = one.complementarity;

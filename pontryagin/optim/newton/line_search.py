@@ -1,8 +1,8 @@
 """How far along a Newton step: fraction to the boundary, then halves, each straight and along the nonlinear path.
 
-Where the straight trial is refused, the path that the controls of the step and its feedback gains lead to is tried at the
-same length: a second-order correction of the dynamics, whose defects are then 1 - alpha of what they were, however long
-the step is. In a restoration a trial is good when theta falls. (Waechter & Biegler 2006, sections 2.3 and 3.3;
+Where the straight trial is refused, the path that the controls of the step and its feedback gains lead to is tried at
+the same length: a second-order correction of the dynamics, whose defects are then 1 - alpha of what they were, however
+long the step is. In a restoration a trial is good when theta falls. (Waechter & Biegler 2006, sections 2.3 and 3.3;
 Giftthaler et al., IROS 2018, and Mastalli et al., Crocoddyl, ICRA 2020, for the path.)
 """
 
@@ -110,8 +110,9 @@ class LineSearch:
         path = self.shooting.select(rows).follow(x.primal, direction.dz, alpha[rows], defect, self.gain[rows])
         point = moved(self.shooting.statement, replace(x, primal=path), 0.0 * direction.dz,
                       alpha[rows, None, None] * direction.dsigma)  # fmt: skip
-        least = np.minimum(0.01, x.mu)[:, None, None] * x.slacks.sigma
-        inside = (point.slacks.sigma >= least).all((1, 2))
+        bounds = slice(0, 2 * direction.dz.shape[2])  # the slacks of c move as they do along the straight trial
+        least = np.minimum(0.01, x.mu)[:, None, None] * x.slacks.sigma[..., bounds]
+        inside = (point.slacks.sigma[..., bounds] >= least).all((1, 2))
         return point, inside & ~self.restoring[rows]
 
     def _judged(self, rows: Rows, alpha: Array, points: Iterate) -> tuple[Mask, Mask]:
