@@ -117,7 +117,6 @@ class Newton:
         self,
         functions: NewtonFunctions,
         *,
-        kernels: int,
         sizes: dict[str, int],
         rows: Sequence[int],
         entries: Sequence[Sequence[tuple[int, int]]],

@@ -31,14 +31,11 @@ void expect(const py::array& array, const std::vector<long>& shape, const char* 
 // A problem on one grid; all that its NewtonProblem points to.
 class BoundNewton {
  public:
-  BoundNewton(std::shared_ptr<NewtonFunctions> functions, Pointer kernels, const py::dict& sizes,
-              const std::vector<int>& rows,
+  BoundNewton(std::shared_ptr<NewtonFunctions> functions, const py::dict& sizes, const std::vector<int>& rows,
               const std::vector<Places>& entries, const std::vector<int>& optimised,
               const std::vector<std::vector<double>>& a, const std::vector<double>& b, const std::vector<double>& c,
               const py::dict& statement)
-      : functions_(std::move(functions)),
-        kernels_(kernels == 0 ? newton_kernel_set() : *at<const NewtonKernelSet>(kernels)),
-        optimised_(optimised) {
+      : functions_(std::move(functions)), optimised_(optimised) {
     const auto size = [&sizes](const char* name) { return sizes[name].cast<int>(); };
     NewtonProblem& p = problem_;
     p.steps = size("steps"), p.n = size("n"), p.m = size("m"), p.q = size("q"), p.nd = size("nd");
@@ -101,7 +98,7 @@ class BoundNewton {
     batch.state = state.mutable_data();
     const NewtonSettings settings = resting(true);
     const py::gil_scoped_release release;
-    NewtonRun(problem_, *functions_, kernels_, settings, batch).choose_start(favour, threads);
+    NewtonRun(problem_, *functions_, settings, batch).choose_start(favour, threads);
   }
 
   // Solves in place; `told(row of the history)` may ask to stop. Returns measures, scales, status, iterations, history.
@@ -129,7 +126,7 @@ class BoundNewton {
     std::fill_n(scale_path.mutable_data(), B * p.rows, 1.0);
     std::fill_n(status.mutable_data(), B, 0), std::fill_n(iterations.mutable_data(), B, 0);
     const NewtonSettings settings = settings_of(options);
-    NewtonRun run(p, *functions_, kernels_, settings, batch);
+    NewtonRun run(p, *functions_, settings, batch);
     bool completed = true;
     if (told.is_none()) {
       const py::gil_scoped_release release;
@@ -173,7 +170,7 @@ class BoundNewton {
   void sweep(const NewtonBatch& batch, Results& results, bool slopes, int threads, bool exact = true) {
     const NewtonSettings settings = resting(exact);
     const py::gil_scoped_release release;
-    NewtonRun(problem_, *functions_, kernels_, settings, batch).sweep(results.sweep, slopes, threads);
+    NewtonRun(problem_, *functions_, settings, batch).sweep(results.sweep, slopes, threads);
   }
 
   // Settings of somebody who does not solve.
@@ -315,7 +312,6 @@ class BoundNewton {
   }
 
   std::shared_ptr<NewtonFunctions> functions_;
-  const NewtonKernelSet& kernels_;
   NewtonProblem problem_;
   std::vector<int> optimised_, first_;
   std::vector<Inequality> inequalities_;
@@ -342,9 +338,9 @@ void register_newton(py::module_& module) {
           "compiled", [](Pointer table) { return std::make_shared<NewtonFunctions>(at<const NewtonTable>(table)); },
           py::arg("table"), "Of a compiled library, which must stay open.");
   py::class_<BoundNewton>(module, "Newton", "A problem on a grid, for Newton's method.")
-      .def(py::init<std::shared_ptr<NewtonFunctions>, Pointer, py::dict, std::vector<int>, std::vector<Places>, std::vector<int>,
+      .def(py::init<std::shared_ptr<NewtonFunctions>, py::dict, std::vector<int>, std::vector<Places>, std::vector<int>,
                     std::vector<std::vector<double>>, std::vector<double>, std::vector<double>, py::dict>(),
-           py::arg("functions"), py::kw_only(), py::arg("kernels"), py::arg("sizes"), py::arg("rows"), py::arg("entries"),
+           py::arg("functions"), py::kw_only(), py::arg("sizes"), py::arg("rows"), py::arg("entries"),
            py::arg("optimised"), py::arg("a"), py::arg("b"), py::arg("c"), py::arg("statement"))
       .def("values", &BoundNewton::values, py::arg("state"), py::arg("control"), py::arg("initial"), py::arg("theta"),
            py::arg("data"), py::arg("threads"), "(cost, next, path, end) of points.")

@@ -1,4 +1,4 @@
-// Newton's method on tiles of any sizes. Compiled once for each instruction set, in a namespace of its own (PMP_ISA).
+// Newton's method on tiles. Compiled once for each instruction set, in a namespace of its own (PMP_ISA).
 #include "cpu/newton_kernels.hpp"
 
 #include "pontryagin/newton_tile_kernel.hpp"
@@ -7,6 +7,6 @@ namespace pontryagin {
 
 #define PMP_PASTE_(a, b) a##b
 #define PMP_PASTE(a, b) PMP_PASTE_(a, b)
-NewtonKernelSet PMP_PASTE(newton_kernel_set_, PMP_ISA)() { return PMP_ISA::newton_kernels<PMP_ISA::AnyShape>(); }
+NewtonKernelSet PMP_PASTE(newton_kernel_set_, PMP_ISA)() { return PMP_ISA::newton_kernels(); }
 
 }  // namespace pontryagin

@@ -5,7 +5,7 @@
 
 namespace pontryagin {
 
-// For problems of any sizes, of the instruction set that kernel_set() has chosen.
+// Of the instruction set that kernel_set() has chosen.
 const NewtonKernelSet& newton_kernel_set();
 
 }  // namespace pontryagin

@@ -100,12 +100,12 @@ NewtonFunctions::NewtonFunctions(const NewtonTable* table) : compiled_(true) {
 
 // -- a batch -------------------------------------------------------------------------------------------------------------
 
-NewtonRun::NewtonRun(const NewtonProblem& problem, const NewtonFunctions& functions, const NewtonKernelSet& kernels,
-                     const NewtonSettings& settings, const NewtonBatch& batch)
+NewtonRun::NewtonRun(const NewtonProblem& problem, const NewtonFunctions& functions, const NewtonSettings& settings,
+                     const NewtonBatch& batch)
     : problem_(problem),
       settings_(settings),
       batch_(batch),
-      kernel_(functions.has_one() && batch.batch == 1 ? kernels.one : kernels.many),
+      kernel_(functions.has_one() && batch.batch == 1 ? newton_kernel_set().one : newton_kernel_set().many),
       functions_(functions.functions(functions.has_one() && batch.batch == 1)),
       workspaces_(functions.workspaces()),
       history_(static_cast<std::size_t>(settings.max_iterations)) {}

@@ -50,9 +50,8 @@ class NewtonFunctions {
 // problem; with it, `pass` makes one iteration of everything, in tiles enough for all.
 class NewtonRun {
  public:
-  // `kernels`: for the sizes of this problem, or those for any.
-  NewtonRun(const NewtonProblem& problem, const NewtonFunctions& functions, const NewtonKernelSet& kernels,
-            const NewtonSettings& settings, const NewtonBatch& batch);
+  NewtonRun(const NewtonProblem& problem, const NewtonFunctions& functions, const NewtonSettings& settings,
+            const NewtonBatch& batch);
   ~NewtonRun();
   NewtonRun(const NewtonRun&) = delete;
   NewtonRun& operator=(const NewtonRun&) = delete;

@@ -106,7 +106,6 @@ def compiled(
     }
     core = _core.Newton(
         chosen.functions,
-        kernels=0,
         sizes=sizes,
         rows=layout.rows.starts,
         entries=layout.entries,

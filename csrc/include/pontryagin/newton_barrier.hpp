@@ -4,18 +4,17 @@
 
 #include "math.hpp"
 #include "newton_memory.hpp"
-#include "newton_shape.hpp"
 
 namespace pontryagin {
 inline namespace PMP_ISA {
 
-template <class Shape, int W>
+template <int W>
 class NewtonBarrier {
  public:
   using Real = Pack<double, W>;
   using Lay = RowsOf<W>;
 
-  explicit NewtonBarrier(const NewtonProblem& problem) : p_(problem), size_(problem), ns_(size_.ns), nz_(size_.nz) {}
+  explicit NewtonBarrier(const NewtonProblem& problem) : p_(problem), ns_(p_.ns), nz_(p_.nz) {}
 
   // f(row, node, inequality)
   template <class F>
@@ -160,9 +159,8 @@ class NewtonBarrier {
   }
 
   const NewtonProblem& p_;
-  const Sizes<Shape> size_;
-  const typename Shape::Carried ns_;
-  const typename Shape::Unknowns nz_;
+  const int ns_;
+  const int nz_;
 };
 
 }  // namespace PMP_ISA

@@ -7,11 +7,11 @@
 namespace pontryagin {
 inline namespace PMP_ISA {
 
-template <class Shape, int W>
+template <int W>
 class NewtonDirection {
  public:
   using Real = Pack<double, W>;
-  using State = NewtonState<Shape, W>;
+  using State = NewtonState<W>;
   using Lane = NewtonLane;
   using Phase = NewtonPhase;
 
@@ -108,7 +108,7 @@ class NewtonDirection {
 
  private:
   State& x_;
-  NewtonRiccati<Shape, W> riccati_;
+  NewtonRiccati<W> riccati_;
   Real* gradient_;
 };
 

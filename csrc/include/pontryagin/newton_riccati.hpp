@@ -13,12 +13,11 @@
 #pragma once
 
 #include "newton_memory.hpp"
-#include "newton_shape.hpp"
 
 namespace pontryagin {
 inline namespace PMP_ISA {
 
-template <class Shape, int W>
+template <int W>
 class NewtonRiccati {
  public:
   using Real = Pack<double, W>;
@@ -28,12 +27,11 @@ class NewtonRiccati {
 
   NewtonRiccati(const NewtonProblem& problem, Arena& arena)
       : p_(problem),
-        size_(problem),
-        n_(size_.n),
-        nv_(size_.m),
-        ns_(size_.ns),
-        nz_(size_.nz),
-        r_(size_.r),
+        n_(p_.n),
+        nv_(p_.nv),
+        ns_(p_.ns),
+        nz_(p_.nz),
+        r_(p_.equalities),
         moved_(p_.linear_control ? p_.m : 0) {
     const long nodes = p_.steps + 1L;
     value_ = arena.take<Real>(nodes * ns_ * state()), gain_ = arena.take<Real>(nodes * nv_ * state());
@@ -377,7 +375,7 @@ class NewtonRiccati {
     for (int k = 0; k <= last; ++k) {
       const Real* H = hessian + static_cast<long>(k) * Lay::all(nz_);
       const Real *s = step.d.s + static_cast<long>(k) * ns_, *v = step.d.v + static_cast<long>(k) * nv_;
-      const int size = k < last ? static_cast<int>(nz_) : static_cast<int>(ns_);
+      const int size = k < last ? nz_ : ns_;
       Real* out = left_ + static_cast<long>(k) * row();
       if (k < last) pull(slopes.jacobian + static_cast<long>(k) * n_ * row(), step.costate + (k + 1L) * ns_, 1, out);
       else fill(out, Real(0), row());
@@ -484,12 +482,11 @@ class NewtonRiccati {
 
  private:
   const NewtonProblem& p_;
-  const Sizes<Shape> size_;
-  const typename Shape::States n_;
-  const typename Shape::Controls nv_;
-  const typename Shape::Carried ns_;
-  const typename Shape::Unknowns nz_;
-  const typename Shape::Equalities r_;
+  const int n_;
+  const int nv_;
+  const int ns_;
+  const int nz_;
+  const int r_;
   const int moved_;
   int free_count_ = 0;
   Real *value_, *gain_, *factor_, *slope_, *feed_, *columns_, *column_feed_, *left_, *product_, *inverse_, *q_, *initial_,

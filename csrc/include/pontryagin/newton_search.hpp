@@ -7,12 +7,12 @@
 namespace pontryagin {
 inline namespace PMP_ISA {
 
-template <class Shape, int W>
+template <int W>
 class NewtonSearch {
  public:
   using Real = Pack<double, W>;
-  using State = NewtonState<Shape, W>;
-  using Direction = NewtonDirection<Shape, W>;
+  using State = NewtonState<W>;
+  using Direction = NewtonDirection<W>;
   using Lane = NewtonLane;
   using Phase = NewtonPhase;
 

@@ -37,7 +37,7 @@ struct NewtonLane {
   Merit taken() const { return accepted ? reached : at; }
 };
 
-template <class Shape, int W>
+template <int W>
 class NewtonState {
  public:
   using Real = Pack<double, W>;
@@ -50,11 +50,10 @@ class NewtonState {
       : p(problem),
         set(settings),
         batch(batch_of_problems),
-        size(problem),
-        ns(size.ns),
-        nv(size.m),
-        nz(size.nz),
-        r(size.r),
+        ns(p.ns),
+        nv(p.nv),
+        nz(p.nz),
+        r(p.equalities),
         count(p.inequality_count()),
         barrier(problem),
         steps(problem, functions, arena) {
@@ -323,14 +322,13 @@ class NewtonState {
   const NewtonProblem& p;
   const NewtonSettings& set;
   const NewtonBatch& batch;
-  const Sizes<Shape> size;
-  const typename Shape::Carried ns;
-  const typename Shape::Controls nv;
-  const typename Shape::Unknowns nz;
-  const typename Shape::Equalities r;
+  const int ns;
+  const int nv;
+  const int nz;
+  const int r;
   const int count;  // of inequalities
-  NewtonBarrier<Shape, W> barrier;
-  NewtonSteps<Shape, W> steps;
+  NewtonBarrier<W> barrier;
+  NewtonSteps<W> steps;
   Unknowns<Real> z, trial;
   PointValues<Real> values, trial_values;
   PointSlopes<Real> slopes;

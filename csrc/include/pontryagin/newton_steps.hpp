@@ -14,12 +14,11 @@
 #pragma once
 
 #include "newton_memory.hpp"
-#include "newton_shape.hpp"
 
 namespace pontryagin {
 inline namespace PMP_ISA {
 
-template <class Shape, int W>
+template <int W>
 class NewtonSteps {
  public:
   using Real = Pack<double, W>;
@@ -28,11 +27,10 @@ class NewtonSteps {
   NewtonSteps(const NewtonProblem& problem, const PointFunctions& functions, Arena& arena)
       : p_(problem),
         f_(functions),
-        size_(problem),
-        n_(size_.n),
-        m_(size_.m),
-        ns_(size_.ns),
-        nz_(size_.nz),
+        n_(p_.n),
+        m_(p_.m),
+        ns_(p_.ns),
+        nz_(p_.nz),
         rest_(p_.ns - p_.n - (p_.linear_control ? p_.m : 0)) {
     initial = arena.take<Real>(ns_), theta = arena.take<Real>(p_.q);
     data = arena.take<Real>((p_.steps + 1L) * p_.nd);
@@ -449,11 +447,10 @@ class NewtonSteps {
  private:
   const NewtonProblem& p_;
   const PointFunctions& f_;
-  const Sizes<Shape> size_;
-  const typename Shape::States n_;
-  const typename Shape::Controls m_;
-  const typename Shape::Carried ns_;
-  const typename Shape::Unknowns nz_;
+  const int n_;
+  const int m_;
+  const int ns_;
+  const int nz_;
   const int rest_;
   Real *rows_[max_stages], *moves_[max_stages], *slopes_[max_stages];
   Real *products_, *pulled_, *scratch_;

@@ -13,12 +13,12 @@
 namespace pontryagin {
 inline namespace PMP_ISA {
 
-template <class Shape, int W>
+template <int W>
 class NewtonTile {
  public:
   using Real = Pack<double, W>;
   using Lay = RowsOf<W>;
-  using State = NewtonState<Shape, W>;
+  using State = NewtonState<W>;
   using Lane = NewtonLane;
   using Phase = NewtonPhase;
   using Status = NewtonStatus;
@@ -322,8 +322,8 @@ class NewtonTile {
   static constexpr double complementarity_weight = 1e-2, largest_estimate = 1e3, unbounded = 1e10, acceptable = 1e-6;
 
   State x_;
-  NewtonDirection<Shape, W> direction_;
-  NewtonSearch<Shape, W> search_;
+  NewtonDirection<W> direction_;
+  NewtonSearch<W> search_;
   NewtonRow* const history_;
   Real* gradient_;  // [N+1][nz] of the Lagrangian
 };

@@ -13,10 +13,10 @@ inline void* operator new(decltype(sizeof(0)), void* place, pontryagin::Placed) 
 namespace pontryagin {
 inline namespace PMP_ISA {
 
-template <class Shape, int W>
+template <int W>
 struct NewtonTileKernel {
   using Real = Pack<double, W>;
-  using Tile = NewtonTile<Shape, W>;
+  using Tile = NewtonTile<W>;
   using Lay = RowsOf<W>;
 
   static Tile& at(void* tile) { return *static_cast<Tile*>(tile); }
@@ -103,10 +103,7 @@ struct NewtonTileKernel {
   }
 };
 
-template <class Shape>
-NewtonKernelSet newton_kernels() {
-  return {NewtonTileKernel<Shape, 1>::table(), NewtonTileKernel<Shape, newton_lanes>::table()};
-}
+inline NewtonKernelSet newton_kernels() { return {NewtonTileKernel<1>::table(), NewtonTileKernel<newton_lanes>::table()}; }
 
 }  // namespace PMP_ISA
 }  // namespace pontryagin
