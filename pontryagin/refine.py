@@ -169,8 +169,12 @@ class Search:
     def _begun(self, start: Start, starts: int, seed: int, before: Found | None, limit: int | None) -> Found:
         """Solve from guesses. What Newton's method cannot make feasible from one start, random ones may."""
         found = self._best_of(self.instances, random_starts(start, self.instances, starts, seed), starts, before, limit)
-        far = found.result.violation > ASTRAY
-        failed = [b for b, status in enumerate(found.result.status) if status in RETRIED or bool(far[b])]
+        far = (found.result.violation > ASTRAY).tolist()
+        failed = [
+            b
+            for b, status in enumerate(found.result.status)
+            if status in RETRIED or (status is Status.MAX_ITERATIONS and far[b])
+        ]
         if starts > 1 or not failed or not isinstance(found.result, NewtonAnswer) or self._used_up(found):
             return found
         rows = torch.tensor(failed, device=self.instances.device)

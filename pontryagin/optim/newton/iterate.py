@@ -107,7 +107,7 @@ def violation(scales: Scales, residuals: Residuals) -> Array:
 
 
 def total_violation(statement: Statement, scales: Scales, residuals: Residuals) -> Array:
-    """(B,) theta: the sum of all residuals, scaled, those at nodes with the weight of their node; of psi, its length."""
+    """(B,) theta: the sum of all residuals, scaled, those at nodes with their weight; of psi, its length."""
     ns = residuals.initial.shape[1]
     theta: Array = (
         np.abs(residuals.defect / scales.z[:, None, :ns]).sum((1, 2))
