@@ -56,7 +56,7 @@ FINER = 4
 #: Part of the accuracy that grids are divided for, so that the next one has it.
 SAFETY = 0.25
 
-#: Defect from which a grid's answer is of no use for the next grid.
+#: Defect or violation from which a grid's answer is of no use for the next grid.
 ASTRAY = 0.1
 
 #: How Newton's method may end from one start although another one leads to a solution, and so many are tried then.
@@ -169,7 +169,12 @@ class Search:
     def _begun(self, start: Start, starts: int, seed: int, before: Found | None, limit: int | None) -> Found:
         """Solve from guesses. What Newton's method cannot make feasible from one start, random ones may."""
         found = self._best_of(self.instances, random_starts(start, self.instances, starts, seed), starts, before, limit)
-        failed = [b for b, status in enumerate(found.result.status) if status in RETRIED]
+        far = (found.result.violation > ASTRAY).tolist()
+        failed = [
+            b
+            for b, status in enumerate(found.result.status)
+            if status in RETRIED or (status is Status.MAX_ITERATIONS and far[b])
+        ]
         if starts > 1 or not failed or not isinstance(found.result, NewtonAnswer) or self._used_up(found):
             return found
         rows = torch.tensor(failed, device=self.instances.device)

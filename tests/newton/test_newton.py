@@ -301,4 +301,4 @@ def test_ill_posed_problems_end_in_the_right_status_within_few_iterations(name):
     problem, status = ILL_POSED[name]
     solution = newton(problem, steps=30)
     assert solution.status is status, solution
-    assert solution.iterations < 100
+    assert solution.iterations < 150

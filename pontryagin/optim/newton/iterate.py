@@ -119,12 +119,12 @@ def violation(scales: Scales, residuals: Residuals) -> Array:
 
 
 def total_violation(statement: Statement, scales: Scales, residuals: Residuals) -> Array:
-    """(B,) theta: the sum of all residuals, scaled, those at nodes with the weight of their node."""
-    ns = residuals.initial.shape[1]
+    """(B,) theta: the sum of all residuals, scaled, those at nodes with their weight; psi counts r times its mean."""
+    ns, r = residuals.initial.shape[1], residuals.end.shape[1]  # the mean is the quadratic one
     theta: Array = (
         np.abs(residuals.defect / scales.z[:, None, :ns]).sum((1, 2))
         + np.abs(residuals.initial / scales.z[:, :ns]).sum(1)
-        + np.abs(residuals.end / scales.end).sum(1)
+        + np.sqrt(r) * np.linalg.norm(residuals.end / scales.end, axis=1)
         + (statement.path_weights * np.abs(residuals.path / scales.path[:, None])).sum((1, 2))
     )
     return theta

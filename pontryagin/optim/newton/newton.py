@@ -12,8 +12,8 @@ At each iteration, for every problem that still runs,
 
 Problems share nothing but these calls: each has its own mu, delta, filter and step length. One whose search fails
 while constraints are violated goes through a restoration: the same step with H = D, no cost and a penalty on the end,
-which is a short way towards the linearised constraints, until the filter accepts it; it is infeasible when that leads
-nowhere.
+which is a short way towards the linearised constraints, until the filter accepts it. Where that leads nowhere, the
+barrier may be what holds it back, and mu is lowered; with the smallest mu, it is infeasible.
 
 Sources: Waechter & Biegler, Mathematical Programming 106 (2006), whose numbers are used where there are any; Rao,
 Wright & Rawlings, JOTA 99 (1998) for the Riccati recursion; Vanroye et al., Fatrop, IROS 2023.
@@ -53,6 +53,9 @@ COMPLEMENTARITY = 1e-2
 
 #: A restoration ends when theta has come down to this part of what it was, and the filter accepts.
 RESTORED = 0.9
+
+#: Factor of mu where a restoration finds no way on.
+LOWERED = 1e-2
 
 #: Where the violation is below this times the tolerance, a search does not fail because of the constraints.
 FEASIBLE = 10.0
@@ -323,13 +326,17 @@ class _Solve:
         blocked = failed & ~memory.restoring & feasible  # a model that is too long: regularise
         floor = np.where(blocked, np.maximum(10 * memory.floor, settings.first_regularisation), memory.floor / 10)
         self.restored = ends
+        blind = memory.restoring & (ended.alpha < SHORTEST) & ~ends
+        lower = blind & (self.x.mu > settings.warm_barrier)
+        mu = np.where(lower, np.maximum(LOWERED * self.x.mu, settings.warm_barrier), self.x.mu)
+        self.x = replace(self.x, mu=mu)
         self.memory = Memory(
             delta=np.where(ends, 0.0, memory.delta),
             floor=np.where(floor < 0.1 * settings.first_regularisation, 0.0, floor),
             restoring=(memory.restoring | begins) & ~ends,
             entry=np.where(begins, at.theta, memory.entry),
             failures=np.where(blocked, memory.failures + 1, np.where(failed, memory.failures, 0)),
-            lost=memory.restoring & (ended.alpha < SHORTEST) & ~ends,
+            lost=blind & ~lower,
         )
 
     # -- measures ----------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """The filter: a step is good that brings the constraints nearer or the barrier function down.
 
-    theta = sum of |defects|, |psi| and w |c + sigma|, scaled;      phi = weight J - mu sum w log sigma
+    theta = sum of |defects| and w |c + sigma|, and sqrt(r) |psi|, scaled;      phi = weight J - mu sum w log sigma
+
+with the Euclidean |psi| of r rows, which a restoration shortens; the sum of their absolute values need not fall along.
 
 A trial is acceptable to the filter when for every pair (theta_j, phi_j) in it, theta < theta_j or phi < phi_j. From a
 point (theta, phi) with slope m of phi along the step, a step of length alpha is accepted when
