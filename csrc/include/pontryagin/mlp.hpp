@@ -69,8 +69,7 @@ inline bool is_narrow(const MlpNet& net) {
 }
 
 // Fills in what follows from the sizes. `velocity_kept`: the running cost needs f on the way back.
-PMP_HD constexpr void arrange(MlpNet& net, MlpLayer* layers, int count, bool velocity_kept, int line) {
-  net.layers = layers;
+PMP_HD constexpr void arrange_layers(MlpNet& net, MlpLayer* layers, int count, bool velocity_kept, int line) {
   net.layer_count = count;
   net.dim = net.widest = layers[0].in;
   net.record_rows = net.dim;
@@ -102,20 +101,21 @@ PMP_HD constexpr void arrange(MlpNet& net, MlpLayer* layers, int count, bool vel
   }
 }
 
+inline void arrange(MlpNet& net, MlpLayer* layers, int count, bool velocity_kept, int line) {
+  arrange_layers(net, layers, count, velocity_kept, line);
+  net.layers = layers;
+}
+
 // A net whose sizes are constants of the program.
 template <int count>
 struct MlpShape {
   MlpLayer layers[count];
-  MlpNet net;  // without its pointer to the layers
-  int velocity_row = -1;
+  MlpNet net = {};  // without its pointer to the layers
+  PMP_HD constexpr int velocity_row() const { return layers[count - 1].output_row; }
 };
 template <int count>
-PMP_HD constexpr MlpShape<count> shape_of(const MlpLayer (&layers)[count], bool velocity_kept) {
-  MlpShape<count> shape{};
-  for (int l = 0; l < count; ++l) shape.layers[l] = layers[l];
-  arrange(shape.net, shape.layers, count, velocity_kept, 1);
-  shape.velocity_row = shape.net.velocity_row();
-  shape.net.layers = nullptr;
+PMP_HD constexpr MlpShape<count> arranged(MlpShape<count> shape, bool velocity_kept) {
+  arrange_layers(shape.net, shape.layers, count, velocity_kept, 1);
   return shape;
 }
 

@@ -45,7 +45,7 @@ class BlockField {
   using Rows = BlockRows<T, Request::lanes, Request::shape.net.dim, Block>;
 
   static PMP_INLINE MlpRecord record_of(const MlpJob<T>&) {
-    return {Request::shape.net.dim, Request::shape.net.record_rows, Request::shape.velocity_row};
+    return {Request::shape.net.dim, Request::shape.net.record_rows, Request::shape.velocity_row()};
   }
   static PMP_INLINE long scratch_size(const MlpJob<T>&) { return record_size + near_size + sums_size; }
 
