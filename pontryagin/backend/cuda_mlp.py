@@ -18,7 +18,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from pontryagin.backend.cuda_driver import CudaDevice
 from pontryagin.backend.cuda_launch import TableauData, mlp_job, segment_for
 from pontryagin.backend.cuda_mlp_blocks import MAX_STAGES, block_bytes, blocks_for, record_rows, row_width
-from pontryagin.backend.fused_mlp import Gradient, Rollout
+from pontryagin.backend.fused_mlp import Gradient, Rollout, Tape
 from pontryagin.backend.mlp_arguments import MLPArguments
 from pontryagin.codegen.cuda_mlp import Blocks, cuda_mlp_text
 from pontryagin.errors import BackendError, ProblemError
@@ -42,7 +42,9 @@ class Device(Protocol):
 
     def resident(self, kernel: Any, threads: int, shared: int) -> int: ...
 
-    def launch_blocks(self, kernel: Any, blocks: int, threads: int, shared: int, argument: ctypes.Structure) -> None: ...
+    def launch_blocks(
+        self, kernel: Any, blocks: int, threads: int, shared: int, argument: ctypes.Structure
+    ) -> None: ...
 
 
 class CudaMLP:
@@ -107,7 +109,7 @@ class CudaMLP:
         x0: Tensor,
         p1: Tensor,
         cost_cotangent: Tensor | float | None = None,
-        tape: None = None,
+        tape: Tape | None = None,
         *,
         threads: int = 1,
     ) -> Gradient:
@@ -168,9 +170,7 @@ class CudaMLP:
     def _arguments(
         self, weights: Sequence[Tensor], rows: Tensor, t0: float, lengths: Tensor, x0: Tensor
     ) -> MLPArguments:
-        return MLPArguments(
-            self.mlp, self.tableau.stages, self.dtype, self._on.memory, weights, rows, t0, lengths, x0
-        )
+        return MLPArguments(self.mlp, self.tableau.stages, self.dtype, self._on.memory, weights, rows, t0, lengths, x0)
 
     def _back(self, given: MLPArguments, scales: dict[str, float], **arrays: Tensor | None) -> Gradient:
         """Runs both ways; sums of all blocks become derivatives in the weights, parameter by parameter."""
@@ -179,7 +179,7 @@ class CudaMLP:
         initial = self._empty(given.batch, self.mlp.dim)
         self._run(given, scales, backward=True, initial_gradient=initial, sums=sums, **arrays)
         total = sums[0] if len(sums) == 1 else sums.sum(0)
-        parts = total.split([w.numel() for w in given.weights])
+        parts = torch.split(total, [w.numel() for w in given.weights])
         return Gradient(initial, [part.view_as(w) for part, w in zip(parts, given.weights, strict=True)])
 
     def _run(
@@ -212,8 +212,8 @@ class CudaMLP:
         )
         remaining = iter(given.weights)
         for layer, biased in enumerate(self.mlp.bias):
-            job.weights[layer] = next(remaining).data_ptr()  # type: ignore[attr-defined]
-            job.bias[layer] = next(remaining).data_ptr() if biased else None  # type: ignore[attr-defined]
+            job.weights[layer] = next(remaining).data_ptr()
+            job.bias[layer] = next(remaining).data_ptr() if biased else None
         self._on.launch_blocks(self._kernel(blocks), grid, blocks.threads, self._shared(blocks), job)
 
     def _grid(self, given: MLPArguments) -> int:

@@ -74,8 +74,8 @@ def blocks_for(
         if left >= 0 and panel >= least:
             return cut(lanes, panel, False)
     raise BackendError(
-        f"a net of {max(mlp.widths)} units in one layer needs more than the {limit} bytes of shared memory that a block "
-        'has on this device; take backend="torch"'
+        f"a net with a layer of {max(mlp.widths)} units needs more than the {limit} bytes of shared memory that a "
+        'block has on this device; take backend="torch"'
     )
 
 

@@ -10,14 +10,13 @@ length one and weights per step, the net is a residual network and the recursion
 from __future__ import annotations
 
 import copy
-import math
 import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from pontryagin.errors import NonFiniteError, NotYetSupported, ProblemError, unknown_name
+from pontryagin.errors import BackendError, NonFiniteError, NotYetSupported, ProblemError, unknown_name
 from pontryagin.mlp import MLP
 from pontryagin.neural import costs, finite
 from pontryagin.neural.batch import Reduction, checked_reduction, factor, horizon_of, matching, reduced, started
@@ -38,6 +37,8 @@ BACKENDS = ("auto", "torch", "fused")
 
 #: The widest layers on which the fused kernels were seen to lead (`python -m benchmarks odenet`); beyond, PyTorch runs.
 WIDEST = 256
+#: The same on a GPU, where none of it was measured: weights of two such layers fit into the memory that a block shares.
+WIDEST_ON_GPU = 128
 
 
 class ODENet(nn.Module):
@@ -57,8 +58,8 @@ class ODENet(nn.Module):
                     the reversible map of McCallum and Foster (2024), another one than the plain scheme; memory does
                     not grow with N, rounding grows by 0.999^-N. "continuous": the adjoint equation integrated back,
                     the derivative of the differential equation and not of the number computed
-    backend         "torch"; "fused", for perceptrons on the CPU in float32 and float64 with exact gradients; or "auto",
-                    fused where it can be, and a warning once where not
+    backend         "torch"; "fused", for perceptrons in float32 and float64 with exact gradients, on the CPU and on
+                    NVIDIA GPUs; or "auto", fused where it can be, and a warning once where not
 
     Training by any torch optimiser uses plain derivatives. Derivatives of derivatives exist on the torch path with
     gradient "discrete" and "checkpoint". Parameters that the field does not use receive zeros; those that require no
@@ -108,6 +109,7 @@ class ODENet(nn.Module):
         self._layers = list(self.field.modules())
         self._discretise()
         self.backend, self.reason = self._choose(backend, found)
+        self._asked, self._told = backend, False
         if backend == "auto" and self.backend == "torch":
             warnings.warn(f"ODENet runs on PyTorch, because {self.reason}; backend='torch' says so, too", stacklevel=2)
 
@@ -257,11 +259,27 @@ class ODENet(nn.Module):
 
     def _fuses(self, x: Tensor) -> bool:
         """Whether this call runs in the fused kernels: not where the field was changed after the net was made."""
-        if self.backend != "fused" or not isinstance(x, Tensor) or x.device.type != "cpu" or x.dtype not in DTYPES:
+        if self.backend != "fused" or not isinstance(x, Tensor) or x.dtype not in DTYPES:
             return False
         layers = list(self.field.modules())
         same = len(layers) == len(self._layers) and all(a is b for a, b in zip(layers, self._layers, strict=True))
-        return same and not any(hooked(layer) for layer in layers)
+        if not same or any(hooked(layer) for layer in layers):
+            return False
+        return x.is_cpu or (x.is_cuda and self._fuses_on_gpu(x))
+
+    def _fuses_on_gpu(self, x: Tensor) -> bool:
+        """Whether kernels for this GPU exist and pay; a warning once where not, an error where they are asked for."""
+        assert self._fused is not None
+        obstacle = self._fused.obstacle(x)
+        if obstacle and self._asked == "fused":
+            raise BackendError(f"backend='fused' does not run this net on {x.device}: {obstacle}")
+        widest = _widest(self._fused.mlp)
+        if not obstacle and self._asked == "auto" and widest > WIDEST_ON_GPU:
+            obstacle = f"a layer of {widest} units is wider than {WIDEST_ON_GPU}, up to which kernels on GPUs are taken"
+        if obstacle and not self._told:
+            self._told = True
+            warnings.warn(f"ODENet runs on PyTorch on {x.device}, because {obstacle}", stacklevel=2)
+        return not obstacle
 
     def _weights(self) -> dict[str, Tensor]:
         return dict(self.field.named_parameters())
@@ -300,7 +318,7 @@ class ODENet(nn.Module):
         start = self._started(x)
         scale = factor(reduction, len(start))
         value = self._fused.squared_error(start, matching(target, start), scale, self._ordered())
-        if not math.isfinite(value.item()):
+        if not finite.is_finite(value):
             finite.refuse(self._flow(), start, self._weights())
         by_weights = self._weight_cost()
         return value if by_weights is None else value + by_weights * (scale * len(start))
