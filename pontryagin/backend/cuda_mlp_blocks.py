@@ -57,7 +57,7 @@ def blocks_for(
     candidates = LANES[LANES.index((enough or LANES[-1:])[0]) :]
 
     def cut(lanes: int, panel: int, near_sums: bool) -> Blocks:
-        return Blocks(lanes, _threads(mlp, lanes), panel, near_sums)
+        return Blocks(lanes, _threads(mlp), panel, near_sums)
 
     def bytes_of(blocks: Blocks) -> int:
         return block_bytes(mlp, blocks, stages, single=single, velocity_kept=velocity_kept)
@@ -93,7 +93,6 @@ def _rounded(size: int) -> int:
     return -(-size // 4) * 4
 
 
-def _threads(mlp: MLP, lanes: int) -> int:
-    """A thread for sixteen results of the widest layer, from two warps to eight."""
-    wanted = max(mlp.widths) * lanes // 16
-    return next((threads for threads in (64, 128) if wanted <= threads), 256)
+def _threads(mlp: MLP) -> int:
+    """Two for each unit of the widest layer, from two warps to eight."""
+    return next((threads for threads in (64, 128) if 2 * max(mlp.widths) <= threads), 256)
