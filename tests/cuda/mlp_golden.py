@@ -48,9 +48,7 @@ KERNELS = {
 def sweeper(name: str) -> CudaMLP:
     golden = KERNELS[name]
     on = BlockEmulator(PROCESSORS, SHARED)
-    return CudaMLP(
-        golden.mlp, RK4, golden.dtype, velocity_cost=golden.velocity_cost, device=torch.device("cpu"), on=on
-    )
+    return CudaMLP(golden.mlp, RK4, golden.dtype, velocity_cost=golden.velocity_cost, device=torch.device("cpu"), on=on)
 
 
 def text_named(name: str) -> str:
