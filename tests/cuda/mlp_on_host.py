@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from block_emulator import BlockEmulator
 from torch import Tensor
 
 from pontryagin.backend.cuda_mlp import CudaMLP
 from pontryagin.backend.fused_mlp import Gradient
+from pontryagin.neural import fused
 
 sys.path.append(str(Path(__file__).parents[1] / "neural"))
 from test_fused_mlp import Case, costate
@@ -72,3 +74,18 @@ def _every_sweep(case: Case, sweeps: CudaMLP) -> dict[str, Tensor]:
 def named(gradient: Gradient, prefix: str) -> dict[str, Tensor]:
     parts = {f"{prefix}parameter {i}": w for i, w in enumerate(gradient.weights)}
     return parts | {f"{prefix}initial state": gradient.initial_state}
+
+
+def emulate_nets(monkeypatch: pytest.MonkeyPatch) -> dict[Any, CudaMLP]:
+    """Kernels for GPUs serve the nets on the CPU from here on; answers those that are made."""
+    known: dict[Any, CudaMLP] = {}
+
+    def made(mlp: Any, tableau: Any, dtype: Any, device: Any, state: float, velocity: float) -> CudaMLP:
+        key = (mlp, tableau, dtype, state, velocity)
+        if key not in known:
+            costs = {"state_cost": state, "velocity_cost": velocity}
+            known[key] = CudaMLP(mlp, tableau, dtype, **costs, device=device, on=BlockEmulator())
+        return known[key]
+
+    monkeypatch.setattr(fused, "_kernels", made)
+    return known

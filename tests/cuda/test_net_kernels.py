@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from block_emulator import BlockEmulator
+from mlp_on_host import emulate_nets
 from torch import nn
 
 import pontryagin as pmp
@@ -24,19 +24,7 @@ from nets import COSTS, SPLINES, gradients, perceptron, states, varied
 
 @pytest.fixture
 def emulated(monkeypatch):
-    """Kernels for GPUs serve tensors on the CPU."""
-    known = {}
-
-    def made(mlp, tableau, dtype, device, state, velocity):
-        key = (mlp, tableau, dtype, state, velocity)
-        if key not in known:
-            known[key] = CudaMLP(
-                mlp, tableau, dtype, state_cost=state, velocity_cost=velocity, device=device, on=BlockEmulator()
-            )
-        return known[key]
-
-    monkeypatch.setattr(fused, "_kernels", made)
-    return known
+    return emulate_nets(monkeypatch)
 
 
 def twins(**keywords):
