@@ -8,34 +8,10 @@
 
 #include "mlp_activation.hpp"
 #include "mlp_block_product.hpp"
-#include "mlp_block_rows.hpp"
+#include "mlp_block_weights.hpp"
 
 namespace pontryagin {
 inline namespace PMP_ISA {
-
-// Where parameters lie, from the shape of the net alone: in the order W_1, b_1, W_2, ... of the caller; in shared memory
-// rows of W and b begin at multiples of 16 bytes.
-template <class Request>
-struct BlockNet {
-  static constexpr auto& shape = Request::shape;
-  static constexpr int layers = sizeof(shape.layers) / sizeof(shape.layers[0]);
-  static PMP_HD constexpr int rounded(int size) { return (size + 3) / 4 * 4; }
-  static PMP_HD constexpr int stride(int l) { return rounded(shape.layers[l].columns()); }
-  static PMP_HD constexpr int weights(int l) { return shape.layers[l].out * shape.layers[l].columns(); }
-  static PMP_HD constexpr int bias(int l) { return shape.layers[l].bias ? shape.layers[l].out : 0; }
-  static PMP_HD constexpr int first(int l) {
-    int at = 0;
-    for (int i = 0; i < l; ++i) at += weights(i) + bias(i);
-    return at;
-  }
-  static PMP_HD constexpr int near_first(int l) {
-    int at = 0;
-    for (int i = 0; i < l; ++i) at += shape.layers[i].out * stride(i) + rounded(bias(i));
-    return at;
-  }
-  static constexpr int parameters = first(layers);
-  static constexpr int near_parameters = near_first(layers);
-};
 
 template <class Request, class Block>
 class BlockField {
@@ -43,17 +19,24 @@ class BlockField {
   using T = typename Request::Scalar;
   using Net = BlockNet<Request>;
   using Rows = BlockRows<T, Request::lanes, Request::shape.net.dim, Block>;
+  using Weights = BlockWeights<Request, Rows>;
 
   static PMP_INLINE MlpRecord record_of(const MlpJob<T>&) {
     return {Request::shape.net.dim, Request::shape.net.record_rows, Request::shape.velocity_row()};
   }
-  static PMP_INLINE long scratch_size(const MlpJob<T>&) { return record_size + near_size + sums_size; }
+  static PMP_INLINE long scratch_size(const MlpJob<T>&) { return record_size + Weights::size + sums_size; }
 
   PMP_INLINE BlockField(const MlpJob<T>& job, const MlpPart<T>& part, T* scratch, Rows rows_)
-      : rows(rows_), job_(job), part_(part), stage_(scratch), near_(scratch + record_size), sums_(near_ + near_size) {
-    if (near_sums && job.backward)
+      : rows(rows_),
+        part_(part),
+        stage_(scratch),
+        weights_(job.weights, scratch + record_size, rows),
+        sums_(scratch + record_size + Weights::size) {
+    if constexpr (near_sums) {
+      if (!job.backward) return;
       PMP_DEVICE_ROLLED
       for (int i = rows.thread(); i < Net::parameters; i += threads) sums_[i] = T(0);
+    }
   }
 
   const Rows rows;
@@ -83,7 +66,7 @@ class BlockField {
     use(row);
     summed_ = true;
     rows.meet();
-    constexpr MlpLayer last = Request::shape.layers[Net::layers - 1];
+    constexpr MlpLayer last = Net::layer(Net::layers - 1);
     if constexpr (last.activation != Activation::identity) {
       PMP_DEVICE_ROLLED
       for (int e = rows.thread(); e < last.out * width; e += threads) m[e] = through<Net::layers - 1>(m[e], e);
@@ -92,79 +75,30 @@ class BlockField {
     backward_from<Net::layers - 1>(time, m, g);
   }
 
-  PMP_INLINE void end() {
-    rows.meet();
-    flush();
-  }
+  PMP_INLINE void end() { flush(); }  // threads have met at the end of `backward`
 
  private:
   using Real = Pack<T, 1>;
   static constexpr int dim = Request::shape.net.dim, lanes = Rows::lanes, width = Rows::width, threads = Rows::threads;
-  static constexpr int panel = Request::panel;  // numbers of weights at a time; 0: a whole row of them
+  static constexpr int panel = Request::panel;
   static constexpr bool near_sums = Request::near_sums;
   static constexpr int record_size = Request::shape.net.record_rows * width;
-  static constexpr int near_size = panel ? panel : Net::near_parameters;
   static constexpr int sums_size = near_sums ? Net::rounded(Net::parameters) : 0;
 
-  // ---- weights: a row of them at a time --------------------------------------------------------------------------------
-
+  // From here on weights and sums are those of this row. Threads have met since the row before was used, and meet before
+  // this one is.
   PMP_INLINE void use(int row) {
     if (row == row_) return;
-    rows.meet();
     flush();
     row_ = row;
-    if constexpr (!panel) load_from<0>();
-    rows.meet();
-  }
-
-  template <int l>
-  PMP_INLINE void load_from() {
-    constexpr MlpLayer layer = Request::shape.layers[l];
-    load<l>(near_ + Net::near_first(l), 0, layer.out);
-    if constexpr (layer.bias) {
-      T* const to = near_ + Net::near_first(l) + layer.out * Net::stride(l);
-      PMP_DEVICE_ROLLED
-      for (int j = rows.thread(); j < layer.out; j += threads) to[j] = given_bias<l>()[j];
-    }
-    if constexpr (l + 1 < Net::layers) load_from<l + 1>();
-  }
-  template <int l>
-  PMP_INLINE const T* given_weights() const {
-    return job_.weights.weights[l] + static_cast<long long>(row_) * Net::weights(l);
-  }
-  template <int l>
-  PMP_INLINE const T* given_bias() const {
-    return job_.weights.bias[l] + static_cast<long long>(row_) * Net::bias(l);
-  }
-  template <int l>
-  PMP_INLINE const T* bias() const {
-    if constexpr (!Request::shape.layers[l].bias) return nullptr;
-    else if constexpr (panel) return given_bias<l>();
-    else return near_ + Net::near_first(l) + Request::shape.layers[l].out * Net::stride(l);
-  }
-  // Rows first .. first + count - 1 of the matrix.
-  template <int l>
-  PMP_INLINE void load(T* to, int first, int count) const {
-    constexpr int columns = Request::shape.layers[l].columns(), stride = Net::stride(l);
-    const T* const from = given_weights<l>() + static_cast<long long>(first) * columns;
-    PMP_DEVICE_UNROLL_4
-    for (int i = rows.thread(); i < count * columns; i += threads) to[i / columns * stride + i % columns] = from[i];
-  }
-  // Columns first .. first + count - 1, in rows of `stride`.
-  template <int l, int stride>
-  PMP_INLINE void load_columns(T* to, int first, int count) const {
-    constexpr MlpLayer layer = Request::shape.layers[l];
-    const T* const from = given_weights<l>() + first;
-    PMP_DEVICE_UNROLL_4
-    for (int i = rows.thread(); i < layer.out * stride; i += threads)
-      if (i % stride < count) to[i] = from[i / stride * layer.columns() + i % stride];
+    weights_.use(row);
   }
 
   // ---- forward ---------------------------------------------------------------------------------------------------------
 
   template <int l>
   PMP_INLINE void forward_from(const T* input, T time, T* velocity, T* record) {
-    constexpr MlpLayer layer = Request::shape.layers[l];
+    constexpr MlpLayer layer = Net::layer(l);
     constexpr bool last = l + 1 == Net::layers;
     T* const output = last ? velocity : stage_ + layer.output_row * width;
     if constexpr (panel) {
@@ -174,12 +108,12 @@ class BlockField {
       for (int first = 0; first < layer.out; first += most) {
         const int count = layer.out - first < most ? layer.out - first : most;
         if (first > 0) rows.meet();
-        load<l>(near_, first, count);
+        const T* const w = weights_.template load_rows<l>(first, count);
         rows.meet();
-        forward_rows<l>(near_, first, count, input, time, output, record);
+        forward_rows<l>(w, first, count, input, time, output, record);
       }
     } else {
-      forward_rows<l>(near_ + Net::near_first(l), 0, layer.out, input, time, output, record);
+      forward_rows<l>(weights_.template all<l>(), 0, layer.out, input, time, output, record);
     }
     rows.meet();
     if constexpr (!last) forward_from<l + 1>(output, time, velocity, record);
@@ -188,11 +122,11 @@ class BlockField {
   // z_l = sigma(W_l z_{l-1} + b_l) in rows first .. first + count - 1, of which `w` holds the weights.
   template <int l>
   PMP_INLINE void forward_rows(const T* w, int first, int count, const T* input, T time, T* output, T* record) const {
-    constexpr MlpLayer layer = Request::shape.layers[l];
+    constexpr MlpLayer layer = Net::layer(l);
     constexpr int stride = Net::stride(l);
     constexpr BlockTile tile = block_tile(layer.out, lanes, threads);
     constexpr int M = tile.rows, N = tile.columns, across = lanes / N;
-    const T* const b = bias<l>();
+    const T* const b = weights_.template bias<l>();
     const int tasks = (count + M - 1) / M * across;
     PMP_DEVICE_ROLLED
     for (int task = rows.thread(); task < tasks; task += threads) {
@@ -233,7 +167,7 @@ class BlockField {
   // g sigma_l' at element e of the layer's outputs
   template <int l>
   PMP_INLINE T through(T g, int e) const {
-    constexpr MlpLayer layer = Request::shape.layers[l];
+    constexpr MlpLayer layer = Net::layer(l);
     const T z = layer.output_row < 0 ? T(0) : stage_[layer.output_row * width + e];
     const T slope = layer.slope_row < 0 ? T(0) : stage_[layer.slope_row * width + e];
     return activation::through(layer.activation, Real(g), Real(z), Real(slope)).v[0];
@@ -242,10 +176,10 @@ class BlockField {
   // From the slopes delta_l = dJ/d(W_l z_{l-1} + b_l).
   template <int l>
   PMP_INLINE void backward_from(T time, const T* delta, T* g) {
-    constexpr MlpLayer layer = Request::shape.layers[l];
+    constexpr MlpLayer layer = Net::layer(l);
     T* below = g;
     const T* input = stage_;
-    if constexpr (l > 0) input = below = stage_ + Request::shape.layers[l - 1].output_row * width;
+    if constexpr (l > 0) input = below = stage_ + Net::layer(l - 1).output_row * width;
     add_sums<l>(delta, input, time);
     if constexpr (panel) {
       constexpr int most = panel / layer.out / 4 * 4, stride = most < layer.in ? most : Net::rounded(layer.in);
@@ -254,13 +188,13 @@ class BlockField {
       for (int first = 0; first < layer.in; first += stride) {
         const int count = layer.in - first < stride ? layer.in - first : stride;
         if (first > 0) rows.meet();
-        load_columns<l, stride>(near_, first, count);
+        const T* const w = weights_.template load_columns<l, stride>(first, count);
         rows.meet();
-        backward_rows<l, stride>(near_, first, count, delta, below);
+        backward_rows<l, stride>(w, first, count, delta, below);
       }
     } else {
       if constexpr (l > 0) rows.meet();
-      backward_rows<l, Net::stride(l)>(near_ + Net::near_first(l), 0, layer.in, delta, below);
+      backward_rows<l, Net::stride(l)>(weights_.template all<l>(), 0, layer.in, delta, below);
     }
     rows.meet();
     if constexpr (l > 0) backward_from<l - 1>(time, below, g);
@@ -270,7 +204,7 @@ class BlockField {
   // first layer the derivative in the state.
   template <int l, int stride>
   PMP_INLINE void backward_rows(const T* w, int first, int count, const T* delta, T* below) const {
-    constexpr MlpLayer layer = Request::shape.layers[l];
+    constexpr MlpLayer layer = Net::layer(l);
     constexpr BlockTile tile = block_tile(layer.in, lanes, threads);
     constexpr int M = tile.rows, N = tile.columns, across = lanes / N;
     const int tasks = (count + M - 1) / M * across;
@@ -309,7 +243,7 @@ class BlockField {
   // Neighbouring threads take neighbouring rows of the inputs, which lie in different banks.
   template <int l>
   PMP_INLINE void add_sums(const T* delta, const T* input, T time) const {
-    constexpr MlpLayer layer = Request::shape.layers[l];
+    constexpr MlpLayer layer = Net::layer(l);
     constexpr BlockTile tile = block_tile(layer.out, layer.in, threads);
     constexpr int M = tile.rows, N = tile.columns, down = (layer.out + M - 1) / M, across = (layer.in + N - 1) / N;
     T* const to = weight_sums<l>();
@@ -363,9 +297,10 @@ class BlockField {
     if constexpr (l + 1 < Net::layers) flush_from<l + 1>();
   }
 
-  const MlpJob<T>& job_;
   const MlpPart<T>& part_;
-  T *const stage_, *const near_, *const sums_;
+  T* const stage_;
+  Weights weights_;
+  T* const sums_;
   int row_ = -1;
   bool summed_ = false;
 };

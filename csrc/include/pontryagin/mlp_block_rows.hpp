@@ -146,9 +146,9 @@ class BlockRows {
     });
     meet();
     double sum = 0.0;
-    if (first())
-      PMP_DEVICE_ROLLED
-      for (int lane = 0; lane < samples; ++lane) sum += totals_[lane];
+    if (!first()) return sum;
+    PMP_DEVICE_ROLLED
+    for (int lane = 0; lane < samples; ++lane) sum += totals_[lane];
     return sum;
   }
 

@@ -14,7 +14,6 @@ class LayeredField : public RecordField<Pack<T, W>> {
  public:
   using Real = Pack<T, W>;
 
-
   static long scratch_size(const MlpJob<T>& job) {
     const MlpNet& net = *job.net;
     return LaneSums<Real>::size(net) + static_cast<long>(2 * net.widest + net.widest_matrix) * W;

@@ -14,7 +14,6 @@ class NarrowField : public RecordField<Pack<T, W>> {
  public:
   using Real = Pack<T, W>;
 
-
   static long scratch_size(const MlpJob<T>& job) { return LaneSums<Real>::size(*job.net); }
   NarrowField(const MlpJob<T>& job, const MlpPart<T>& part, T* scratch, PackRows<Real>)
       : net_(*job.net), weights_(job.weights), sums_(net_, part.sums, scratch, job.backward) {}

@@ -15,7 +15,7 @@ class PackRows {
   using Real = Real_;
   using T = typename Real::Scalar;
   static constexpr int width = Real::width;
-  static constexpr long line = 64;             // bytes that arrays of the workspace begin at multiples of
+  static constexpr long line = 64;            // bytes that arrays of the workspace begin at multiples of
   static constexpr bool tape_at_hand = true;  // in the workspace, where nobody gives one
 
   // The numbers of one step: its length times the tableau, and the times of its stages.

@@ -140,8 +140,7 @@ class MlpSweep {
 
   PMP_DEVICE_INLINE void end() {
     field_.end();
-    if (job_.initial_gradient)
-      field_.rows.scatter(p_, dim_, part_.count, job_.initial_gradient + part_.first * dim_);
+    if (job_.initial_gradient) field_.rows.scatter(p_, dim_, part_.count, job_.initial_gradient + part_.first * dim_);
   }
 
  private:

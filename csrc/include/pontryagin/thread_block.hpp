@@ -11,7 +11,7 @@ namespace pontryagin {
 #ifndef __CUDA_ARCH__
 struct HostThread {
   int number = 0;
-  void* memory = nullptr;     // shared, aligned to 16 bytes
+  void* memory = nullptr;    // shared, aligned to 16 bytes
   void (*meet)() = nullptr;  // returns when all threads have come here
 };
 inline HostThread host_thread;
