@@ -22,7 +22,7 @@ from pontryagin.errors import BackendError
 LIBRARY = "libcuda.so.1"
 
 #: Attributes as cuda.h numbers them: multiprocessors of a device, shared memory that a block may have when asked for,
-#: and the shared memory that a kernel asks for at its launch.
+#: and the shared memory that a kernel may ask for at its launch.
 PROCESSORS, SHARED_OF_BLOCK, SHARED_OF_KERNEL = 16, 97, 8
 
 #: Of the memory of a device, what a sweep may fill with the states that it keeps.
@@ -79,9 +79,9 @@ class Driver:
         self.call("cuDeviceGetAttribute", ctypes.byref(value), code, device)
         return value.value
 
-    def resident(self, function: ctypes.c_void_p, threads: int, shared: int) -> int:
-        """Blocks that run on a multiprocessor at a time; allows the kernel that much shared memory."""
-        self.call("cuFuncSetAttribute", function, SHARED_OF_KERNEL, shared)
+    def resident(self, function: ctypes.c_void_p, threads: int, shared: int, limit: int) -> int:
+        """Blocks that run on a multiprocessor at a time; allows the kernel shared memory up to the limit."""
+        self.call("cuFuncSetAttribute", function, SHARED_OF_KERNEL, limit)
         count = ctypes.c_int()
         self.call(
             "cuOccupancyMaxActiveBlocksPerMultiprocessor",
@@ -177,9 +177,10 @@ class CudaDevice:
         return self.driver.attribute(self.memory.index, SHARED_OF_BLOCK)
 
     def resident(self, kernel: ctypes.c_void_p, threads: int, shared: int) -> int:
-        """Blocks that run at a time; a kernel is asked once before it is launched with that much shared memory."""
+        """Blocks that run at a time; a kernel with shared memory is asked once before it is launched."""
+        limit = self.shared_limit
         with self.driver.context(self.memory.index):
-            return self.processors * self.driver.resident(kernel, threads, shared)
+            return self.processors * self.driver.resident(kernel, threads, shared, limit)
 
 
 _kernels: dict[tuple[int, str], ctypes.c_void_p] = {}

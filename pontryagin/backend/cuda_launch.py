@@ -88,7 +88,7 @@ class TableauData(ctypes.Structure):
 @lru_cache(maxsize=32)
 def mlp_job(layers: int) -> type[ctypes.Structure]:
     """DeviceMlpJob of csrc/include/pontryagin/device_mlp.hpp, for a net of so many layers."""
-    counts = ["batch", "steps", "segment", "weight_rows", "backward"]
+    counts = ["batch", "steps", "segment", "weight_rows", "backward", "kept", "replay"]
     factors = ["state_cost", "velocity_cost", "scale", "cost_scale"]
     arrays = [
         "start", "length", "rows", "initial_state", "final_costate", "target", "cost_cotangent",

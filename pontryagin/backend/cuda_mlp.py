@@ -50,8 +50,7 @@ class Device(Protocol):
 class CudaMLP:
     """Sweeps of one net by one tableau on one GPU, with running cost q/2 |x|^2 + r/2 |f|^2.
 
-    The way back makes the way forward again: nothing is kept from one call to the next. Raises BackendError where
-    there is no GPU, no NVRTC, or a layer does not fit into shared memory.
+    Raises BackendError where there is no GPU, no NVRTC, or a layer does not fit into shared memory.
     """
 
     def __init__(
@@ -79,8 +78,9 @@ class CudaMLP:
         self.blocks(1)
 
     def keeps(self, batch: int, steps: int, rows: int) -> bool:
-        """Whether the way forward is worth keeping for the way back: never measured, so no."""
-        return False
+        """Whether the way forward is kept for the way back: where a tape of the whole batch has room, unmeasured."""
+        blocks = self.blocks(max(batch, 1))
+        return self._tape_bytes(blocks, -(-batch // blocks.lanes), steps) <= self._on.room
 
     def rollout(
         self,
@@ -97,8 +97,13 @@ class CudaMLP:
         given = self._arguments(weights, rows, t0, lengths, x0)
         final_state = self._empty(given.batch, self.mlp.dim)
         cost = self._empty(given.batch) if self._has_cost else None
-        self._run(given, final_state=final_state, cost=cost)
-        return Rollout(final_state, cost, None)
+        tape = None
+        if keep:
+            blocks = self.blocks(max(given.batch, 1))
+            record = self._record(blocks)
+            tape = Tape(self._empty(-(-given.batch // blocks.lanes), given.steps, record), [], given.batch, given.steps)
+        self._run(given, kept=tape, final_state=final_state, cost=cost)
+        return Rollout(final_state, cost, tape)
 
     def gradient(
         self,
@@ -113,14 +118,18 @@ class CudaMLP:
         *,
         threads: int = 1,
     ) -> Gradient:
-        """Derivatives of p1 . x(t1) + cost_cotangent . cost, p1 (B, D)."""
+        """Derivatives of p1 . x(t1) + cost_cotangent . cost, p1 (B, D); along the tape of that rollout, if given."""
         given = self._arguments(weights, rows, t0, lengths, x0)
+        if tape is not None and (tape.batch, tape.steps) != (given.batch, given.steps):
+            kept = f"{tape.batch} samples and {tape.steps} steps"
+            raise ProblemError(f"the tape is of {kept}, the sweep of {given.batch} and {given.steps}")
         per_sample, scale = (
             (cost_cotangent, 0.0) if isinstance(cost_cotangent, Tensor) else (None, cost_cotangent or 0.0)
         )
         return self._back(
             given,
             scales={"cost_scale": scale},
+            kept=tape,
             final_costate=given.tensor(p1, (given.batch, self.mlp.dim), "p1"),
             cost_cotangent=None if per_sample is None else given.tensor(per_sample, (given.batch,), "cost cotangent"),
         )
@@ -172,12 +181,14 @@ class CudaMLP:
     ) -> MLPArguments:
         return MLPArguments(self.mlp, self.tableau.stages, self.dtype, self._on.memory, weights, rows, t0, lengths, x0)
 
-    def _back(self, given: MLPArguments, scales: dict[str, float], **arrays: Tensor | None) -> Gradient:
+    def _back(
+        self, given: MLPArguments, scales: dict[str, float], kept: Tape | None = None, **arrays: Tensor | None
+    ) -> Gradient:
         """Runs both ways; sums of all blocks become derivatives in the weights, parameter by parameter."""
         size = given.weight_rows * self.mlp.parameter_count
         sums = torch.zeros(max(1, self._grid(given)), size, dtype=self.dtype, device=self._on.memory)
         initial = self._empty(given.batch, self.mlp.dim)
-        self._run(given, scales, backward=True, initial_gradient=initial, sums=sums, **arrays)
+        self._run(given, scales, backward=True, kept=kept, initial_gradient=initial, sums=sums, **arrays)
         total = sums[0] if len(sums) == 1 else sums.sum(0)
         parts = torch.split(total, [w.numel() for w in given.weights])
         return Gradient(initial, [part.view_as(w) for part, w in zip(parts, given.weights, strict=True)])
@@ -188,6 +199,7 @@ class CudaMLP:
         scales: dict[str, float] | None = None,
         *,
         backward: bool = False,
+        kept: Tape | None = None,
         **arrays: Tensor | None,
     ) -> None:
         if given.batch == 0:
@@ -195,7 +207,9 @@ class CudaMLP:
         blocks, grid = self.blocks(given.batch), self._grid(given)
         arrays |= self._on_device(given) | {"initial_state": given.x0}
         segment = given.steps
-        if backward:
+        if kept is not None:
+            arrays["tape"] = kept.memory
+        elif backward:
             segment, tape = self._tape(blocks, grid, given.steps)
             arrays |= tape
         job = mlp_job(self.mlp.layers)(
@@ -204,6 +218,8 @@ class CudaMLP:
             segment=segment,
             weight_rows=given.weight_rows,
             backward=backward,
+            kept=kept is not None,
+            replay=backward and kept is not None,
             state_cost=self._state_cost,
             velocity_cost=self._velocity_cost,
             tableau=self._tableau,
@@ -235,13 +251,18 @@ class CudaMLP:
 
     def _tape(self, blocks: Blocks, grid: int, steps: int) -> tuple[int, dict[str, Tensor | None]]:
         """Steps of a segment, room for their records, and for the state at the start of each segment."""
-        width = row_width(blocks.lanes)
-        record = self.tableau.stages * record_rows(self.mlp, self._kind["velocity_kept"]) * width
-        segment = segment_for(steps, grid * record * self.dtype.itemsize, self._on.room)
-        arrays: dict[str, Tensor | None] = {"tape": self._empty(grid, segment, record)}
+        segment = segment_for(steps, self._tape_bytes(blocks, grid, 1), self._on.room)
+        arrays: dict[str, Tensor | None] = {"tape": self._empty(grid, segment, self._record(blocks))}
         if segment < steps:
-            arrays["starts"] = self._empty(grid, -(-steps // segment), self.mlp.dim * width)
+            arrays["starts"] = self._empty(grid, -(-steps // segment), self.mlp.dim * row_width(blocks.lanes))
         return segment, arrays
+
+    def _record(self, blocks: Blocks) -> int:
+        """Numbers that a tile keeps of a step."""
+        return self.tableau.stages * record_rows(self.mlp, self._kind["velocity_kept"]) * row_width(blocks.lanes)
+
+    def _tape_bytes(self, blocks: Blocks, tiles: int, steps: int) -> int:
+        return tiles * steps * self._record(blocks) * self.dtype.itemsize
 
     def _on_device(self, given: MLPArguments) -> dict[str, Tensor | None]:
         """The grid and the table of rows on the device: sent once for each table."""

@@ -63,7 +63,8 @@ def every_sweep(case: Case, **device: Any) -> dict[str, Tensor]:
 
 def _every_sweep(case: Case, sweeps: CudaMLP) -> dict[str, Tensor]:
     rollout = sweeps.rollout(*case.arguments)
-    gradient = sweeps.gradient(*case.arguments, costate(case), omega_of(case) if has_cost(case) else None)
+    omega = omega_of(case) if has_cost(case) else None
+    gradient = sweeps.gradient(*case.arguments, costate(case), omega)
     value, x1, of_error = sweeps.squared_error(*case.arguments, target_of(case), SCALES[0], cost_scale=SCALES[1])
     found = {"final state": rollout.final_state, "value": value, "x1": x1}
     if rollout.cost is not None:

@@ -28,7 +28,8 @@ C_TYPES["double*"] = ctypes.c_void_p
 
 def test_job_is_the_struct_of_the_header() -> None:
     text = (Path(include_directory()) / "pontryagin" / "device_mlp.hpp").read_text(encoding="utf-8")
-    declared = re.findall(r"^  (?:const )?(long long|double|T\*|double\*|int\*) (\w+)(?: =|\[)", text, re.MULTILINE)
+    struct = text[text.index("struct DeviceMlpJob") : text.index("};\n")]
+    declared = re.findall(r"^  (?:const )?(long long|double|T\*|double\*|int\*) (\w+)(?: =|\[)", struct, re.MULTILINE)
     fields = [(name, kind) for name, kind in mlp_job(1)._fields_ if name != "tableau"]
     assert [name for _, name in declared] == [name for name, _ in fields]
     for kind, name in declared:
@@ -111,7 +112,7 @@ def test_blocks_are_launched_with_their_shared_memory_on_torchs_stream(gpu) -> N
         "cuOccupancyMaxActiveBlocksPerMultiprocessor",
         *NO_CONTEXT,
     ]
-    assert gpu.allowed == [(7, 8, 60_000)]
+    assert gpu.allowed == [(7, 8, 232448)]  # another tableau may need more, and has the same kernel
     job = mlp_job(2)(batch=130)
     device.launch_blocks(kernel, 5, 128, 60_000, job)
     assert gpu.launched == [(7, (5, 1, 1, 128, 1, 1), 60_000, 0xABC, 130, None)]

@@ -113,6 +113,31 @@ def test_layer_that_fits_nowhere_is_a_sentence() -> None:
         kernels(make_case((20, 24, 20)), shared_limit=9000)
 
 
+@pytest.mark.parametrize("batch", [5, 200])
+def test_tape_of_the_way_forward_gives_the_bits_that_a_new_one_gives(batch: int) -> None:
+    case = make_case((3, 7, 5, 3), **DEEP["tanh, relu, gelu"], batch=batch, kind="per step", state_cost=0.3)
+    for backwards in (False, True):
+        sweeps = kernels(case, backwards=backwards)
+        rollout = sweeps.rollout(*case.arguments, keep=True)
+        wanted = sweeps.rollout(*case.arguments)
+        assert torch.equal(rollout.final_state, wanted.final_state)
+        anew = sweeps.gradient(*case.arguments, costate(case), omega_of(case))
+        for _ in range(2):
+            along = sweeps.gradient(*case.arguments, costate(case), omega_of(case), rollout.tape)
+            assert torch.equal(along.initial_state, anew.initial_state)
+            assert all(torch.equal(a, b) for a, b in zip(along.weights, anew.weights, strict=True))
+    with pytest.raises(ProblemError, match="the tape is of"):
+        sweeps.gradient(*case.arguments[:4], case.x0[1:], costate(case)[1:], tape=rollout.tape)
+
+
+def test_way_forward_is_kept_where_there_is_room_for_all_of_it() -> None:
+    case = make_case((2, 16, 2), batch=200)
+    tiles, steps, stages, rows, width = 7, 3, 4, 18, 36
+    size = tiles * steps * stages * rows * width * 8
+    assert kernels(case, room=size).keeps(200, 3, 1)
+    assert not kernels(case, room=size - 1).keeps(200, 3, 1)
+
+
 @pytest.mark.parametrize("room", [0, 15_000])
 def test_segments_change_no_bit(room: int) -> None:
     case = make_case((2, 16, 2), batch=40, steps=23, kind="per step", state_cost=0.3)

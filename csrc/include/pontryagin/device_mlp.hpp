@@ -20,6 +20,8 @@ struct DeviceMlpJob {
   long long segment = 0;      // S: steps on the tape
   long long weight_rows = 0;  // R
   long long backward = 0;     // gradients are wanted
+  long long kept = 0;         // the tape is that of the whole way forward of every tile
+  long long replay = 0;       // it holds that already
   double state_cost = 0.0;
   double velocity_cost = 0.0;
   double scale = 0.0;
@@ -33,7 +35,7 @@ struct DeviceMlpJob {
   const T* target = nullptr;          // [B][D]
   const T* cost_cotangent = nullptr;  // [B]
   // workspace
-  T* tape = nullptr;        // [blocks][S][s][record]
+  T* tape = nullptr;        // [blocks][S][s][record], or [tiles][N][s][record] where it is kept
   T* starts = nullptr;      // [blocks][ceil(N/S)][D][width], where S < N
   T* sums = nullptr;        // [blocks][parameters], those of all rows after each other; zero before
   double* value = nullptr;  // [blocks]; zero before
@@ -65,13 +67,13 @@ PMP_INLINE void sweep_tiles(const DeviceMlpJob<T, layers>& job, Block block, lon
   sweep.initial_state = job.initial_state;
   sweep.final_costate = job.final_costate, sweep.target = job.target, sweep.cost_cotangent = job.cost_cotangent;
   sweep.scale = job.scale, sweep.cost_scale = job.cost_scale;
-  sweep.backward = job.backward != 0;
+  sweep.backward = job.backward != 0, sweep.replay = job.replay != 0;
   sweep.final_state = job.final_state, sweep.cost = job.cost, sweep.initial_gradient = job.initial_gradient;
 
   MlpPart<T> part;
   part.segment = static_cast<int>(job.segment);
   part.weight_rows = job.weight_rows;
-  if (job.tape) part.tape = job.tape + index * job.segment * job.tableau.stages * record;
+  const long long tape_size = job.segment * job.tableau.stages * record;
   if (job.starts) {
     const long long segments = (job.steps + job.segment - 1) / job.segment;
     part.starts = job.starts + index * segments * Request::shape.net.dim * Rows::width;
@@ -85,6 +87,7 @@ PMP_INLINE void sweep_tiles(const DeviceMlpJob<T, layers>& job, Block block, lon
     const long long left = job.batch - tile * Request::lanes;
     part.first = static_cast<long>(tile * Request::lanes);
     part.count = left < Request::lanes ? static_cast<int>(left) : Request::lanes;
+    if (job.tape) part.tape = job.tape + (job.kept ? tile : index) * tape_size;
     MlpSweep<Field>::run(sweep, part, Rows(block, memory));
     block.meet();
   }
