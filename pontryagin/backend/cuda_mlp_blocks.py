@@ -12,6 +12,9 @@ from pontryagin.mlp import MLP
 #: Samples of a tile, in order of preference: many share each weight that is read.
 LANES = (32, 16, 8)
 
+#: Threads of a block: eight warps.
+MOST_THREADS = 256
+
 #: Activations whose slope follows from the output, which is kept for it, and those that need nothing kept.
 FROM_OUTPUT, NOTHING = ("tanh", "relu"), ("identity",)
 
@@ -49,11 +52,12 @@ def blocks_for(
 ) -> Blocks:
     """The first cut that fits into `limit` bytes of shared memory.
 
-    Tiles are as large as leaves three quarters of the multiprocessors with one, where the batch allows. Weights are
-    kept whole before the sums over samples are, and smaller tiles come before weights in panels. Raises BackendError
-    where nothing fits.
+    Tiles are as large as leaves three quarters of the multiprocessors with eight warps, where the batch allows. Weights
+    are kept whole before the sums over samples are, and smaller tiles come before weights in panels. Raises
+    BackendError where nothing fits.
     """
-    enough = [lanes for lanes in LANES if 4 * -(-batch // lanes) >= 3 * processors]
+    needed = 3 * processors * MOST_THREADS // (4 * _threads(mlp))
+    enough = [lanes for lanes in LANES if -(-batch // lanes) >= needed]
     candidates = LANES[LANES.index((enough or LANES[-1:])[0]) :]
 
     def cut(lanes: int, panel: int, near_sums: bool) -> Blocks:
@@ -95,4 +99,4 @@ def _rounded(size: int) -> int:
 
 def _threads(mlp: MLP) -> int:
     """Two for each unit of the widest layer, from two warps to eight."""
-    return next((threads for threads in (64, 128) if 2 * max(mlp.widths) <= threads), 256)
+    return next((threads for threads in (64, 128) if 2 * max(mlp.widths) <= threads), MOST_THREADS)

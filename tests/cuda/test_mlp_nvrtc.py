@@ -13,11 +13,11 @@ from pontryagin.codegen.cuda_library import KERNEL
 #: A multiprocessor has 65536 registers and, on sm_80, 164 KiB of shared memory: of the first kernel four blocks of 128
 #: threads run at a time, of the others one or two. The stack of 32 bytes is that of sine, for large angles.
 BUDGET = {
-    "narrow": (Use(128, 0, 0), 16_000),
-    "middle": (Use(185, 0, 0), 126_000),
+    "narrow": (Use(126, 0, 0), 11_000),
+    "middle": (Use(210, 0, 0), 126_000),
     "few_samples": (Use(185, 0, 0), 89_000),
-    "deep_double": (Use(255, 0, 0), 20_000),
-    "sums_in_memory": (Use(141, 0, 0), SHARED),
+    "deep_double": (Use(176, 0, 0), 20_000),
+    "sums_in_memory": (Use(170, 0, 0), SHARED),
     "panels": (Use(255, 32, 0), SHARED),
 }
 

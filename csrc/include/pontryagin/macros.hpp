@@ -15,7 +15,8 @@
 #define PMP_INLINE_LAMBDA
 #define PMP_DEVICE_INLINE __host__ __device__ __forceinline__
 #define PMP_DEVICE_ROLLED _Pragma("unroll 1")
-#define PMP_DEVICE_UNROLL_4 _Pragma("unroll 4")  // several loads on their way at a time
+#define PMP_DEVICE_UNROLL(depth) PMP_DEVICE_PRAGMA(unroll depth)  // several loads on their way at a time
+#define PMP_DEVICE_PRAGMA(text) _Pragma(#text)
 #else
 #define PMP_CUDA 0
 #define PMP_HD
@@ -25,7 +26,7 @@
 // As the compiler likes: only on a device must the objects of sweeps be in registers, and loops be short.
 #define PMP_DEVICE_INLINE
 #define PMP_DEVICE_ROLLED
-#define PMP_DEVICE_UNROLL_4
+#define PMP_DEVICE_UNROLL(depth)
 #endif
 
 #if PMP_CUDA

@@ -55,7 +55,7 @@ class BlockField {
   PMP_INLINE const T* recall(const T* record) const {
     rows.meet();
     using Four = Group<T, 4>;
-    PMP_DEVICE_UNROLL_4
+    PMP_DEVICE_UNROLL(4)
     for (int i = 4 * rows.thread(); i < record_size; i += 4 * threads) Four::load(record + i).store(stage_ + i);
     return stage_;
   }
@@ -289,7 +289,7 @@ class BlockField {
   PMP_INLINE void flush_from() const {
     const auto flush = [&](int first, int size) PMP_INLINE_LAMBDA {
       T* const to = part_.sums + (first * part_.weight_rows + static_cast<long long>(row_) * size);
-      PMP_DEVICE_UNROLL_4
+      PMP_DEVICE_UNROLL(4)
       for (int i = rows.thread(); i < size; i += threads) to[i] += sums_[first + i], sums_[first + i] = T(0);
     };
     flush(Net::first(l), Net::weights(l));

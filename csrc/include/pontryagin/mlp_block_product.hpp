@@ -40,7 +40,8 @@ PMP_INLINE void add_product(Group<T, N> (&y)[M], const T* const (&a)[M], const T
     PMP_UNROLL
     for (int n = 0; n < N; ++n) y[m].v[n] = native::fma(factor, column.v[n], y[m].v[n]);
   };
-  PMP_DEVICE_ROLLED
+  [[maybe_unused]] constexpr int depth = M * N <= 4 ? 2 : 1;
+  PMP_DEVICE_UNROLL(depth)
   for (int k = 0; k < fours; k += 4) {
     Group<T, 4> factors[M];
     PMP_UNROLL
@@ -63,7 +64,8 @@ PMP_INLINE void add_product(Group<T, N> (&y)[M], const T* const (&a)[M], const T
 // y_mn += sum_j a[j][m] x[j][n]
 template <int terms, int stride, int width, class T, int M, int N>
 PMP_INLINE void add_transposed(Group<T, N> (&y)[M], const T* a, const T* x) {
-  PMP_DEVICE_ROLLED
+  [[maybe_unused]] constexpr int depth = M * N <= 4 ? 4 : 2;
+  PMP_DEVICE_UNROLL(depth)
   for (int j = 0; j < terms; ++j, a += stride, x += width) {
     const auto row = Group<T, M>::load(a);
     const auto column = Group<T, N>::load(x);
@@ -78,7 +80,8 @@ PMP_INLINE void add_transposed(Group<T, N> (&y)[M], const T* a, const T* x) {
 // y_mn += sum over lanes of a_m b_n
 template <int lanes, class T, int M, int N>
 PMP_INLINE void add_outer(T (&y)[M][N], const T* const (&a)[M], const T* const (&b)[N]) {
-  PMP_DEVICE_ROLLED
+  [[maybe_unused]] constexpr int depth = M * N <= 4 ? 2 : 1;
+  PMP_DEVICE_UNROLL(depth)
   for (int lane = 0; lane < lanes; lane += 4) {
     Group<T, 4> rows[M], columns[N];
     PMP_UNROLL

@@ -75,7 +75,7 @@ class BlockWeights {
   PMP_INLINE const T* load_columns(int first, int count) const {
     constexpr MlpLayer layer = Net::layer(l);
     const T* const from = given_weights<l>() + first;
-    PMP_DEVICE_UNROLL_4
+    PMP_DEVICE_UNROLL(4)
     for (int i = rows_.thread(); i < layer.out * stride; i += Rows::threads)
       if (i % stride < count) near_[i] = from[i / stride * layer.columns() + i % stride];
     return near_;
@@ -97,7 +97,7 @@ class BlockWeights {
   PMP_INLINE void load(T* to, int first, int count) const {
     constexpr int columns = Net::layer(l).columns(), stride = Net::stride(l);
     const T* const from = given_weights<l>() + static_cast<long long>(first) * columns;
-    PMP_DEVICE_UNROLL_4
+    PMP_DEVICE_UNROLL(4)
     for (int i = rows_.thread(); i < count * columns; i += Rows::threads)
       to[i / columns * stride + i % columns] = from[i];
   }

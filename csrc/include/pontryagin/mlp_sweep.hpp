@@ -12,7 +12,7 @@
 //
 // Field concept: Rows, rows, record_of(job), scratch_size(job), stage(record), velocity(kept, own),
 // forward(stage, t, row, velocity, record or null), recall(record), backward(stage, t, row, m, g), end(). Threads of a
-// block meet at the beginning and at the end of `forward` and `backward`.
+// block meet at the beginning of each step, and at the beginning and the end of `forward` and `backward`.
 //
 // Records of stages are kept on a tape for as many steps as stay near the processor, or as the square root of their
 // number where that is more; longer horizons make them again, segment by segment (sweep.hpp).
@@ -104,7 +104,6 @@ class MlpSweep {
     }
     if (job_.cost_cotangent) rows.gather_or_zero(job_.cost_cotangent + part_.first, 1, part_.count, omega_);
     else rows.fill(static_cast<T>(job_.cost_scale), part_.count, omega_);
-    rows.meet();
   }
 
   PMP_DEVICE_INLINE void resume(int first) {

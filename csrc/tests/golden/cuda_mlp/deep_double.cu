@@ -9,7 +9,7 @@ namespace {
 
 struct Request {
   using Scalar = double;
-  static constexpr int lanes = 32, panel = 0;
+  static constexpr int lanes = 8, panel = 0;
   static constexpr bool near_sums = true;
   // components in, components out, activation, bias, time
   static constexpr MlpShape<3> shape = arranged(MlpShape<3>{{

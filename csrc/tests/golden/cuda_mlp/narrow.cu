@@ -9,7 +9,7 @@ namespace {
 
 struct Request {
   using Scalar = float;
-  static constexpr int lanes = 32, panel = 0;
+  static constexpr int lanes = 16, panel = 0;
   static constexpr bool near_sums = true;
   // components in, components out, activation, bias, time
   static constexpr MlpShape<2> shape = arranged(MlpShape<2>{{
