@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from mlp_golden import KERNELS, sweeper
 from mlp_on_host import kernels
 from test_driver import CONTEXT, NO_CONTEXT, gpu  # noqa: F401 (a fixture)
-from test_fused_mlp import costate, make_case
+from test_fused_mlp import Case, costate, make_case
+from test_mlp_on_host import DEEP
 
 from pontryagin.backend.cuda_driver import CudaDevice
 from pontryagin.backend.cuda_launch import TableauData, mlp_job
@@ -21,6 +22,12 @@ from pontryagin.backend.cuda_mlp_blocks import LANES, block_bytes, blocks_for
 from pontryagin.backend.toolchain import include_directory
 from pontryagin.errors import BackendError
 from pontryagin.mlp import ACTIVATIONS, MLP
+
+
+def deep_case(batch: int, **keywords: str) -> Case:
+    """A net that other tests compile, too."""
+    return make_case((3, 7, 5, 3), **DEEP["tanh, relu, gelu"], batch=batch, **keywords)
+
 
 C_TYPES = {"long long": ctypes.c_longlong, "double": ctypes.c_double, "T*": ctypes.c_void_p, "int*": ctypes.c_void_p}
 C_TYPES["double*"] = ctypes.c_void_p
@@ -71,7 +78,7 @@ def test_cut_fits_into_shared_memory(hidden: list[int], batch: int, activation: 
 
 def test_large_batches_have_large_tiles_and_as_many_blocks_as_run_at_a_time() -> None:
     for batch, lanes, blocks in ((1, 8, 1), (24, 8, 3), (200, 16, 3), (500, 32, 3)):
-        case = make_case((2, 16, 2), batch=batch)
+        case = deep_case(batch)
         sweeps = kernels(case)
         sweeps.rollout(*case.arguments)
         grid, threads, shared, job = sweeps._on.launches[-1]
@@ -82,8 +89,8 @@ def test_large_batches_have_large_tiles_and_as_many_blocks_as_run_at_a_time() ->
 
 
 def test_sums_of_many_rows_have_fewer_blocks_where_memory_is_short() -> None:
-    case = make_case((2, 16, 2), batch=200, kind="per stage")
-    sweeps = kernels(case, room=2 * 12 * (3 * 16 + 16 + 2 * 16 + 2) * 8)
+    case = deep_case(200, kind="per stage")
+    sweeps = kernels(case, room=2 * 12 * case.mlp.parameter_count * 8)
     sweeps.gradient(*case.arguments, costate(case))
     assert sweeps._on.launches[-1][0] == 2
 
