@@ -16,10 +16,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pontryagin.errors import BackendError, NonFiniteError, NotYetSupported, ProblemError, unknown_name
-from pontryagin.mlp import MLP
+from pontryagin.errors import NonFiniteError, NotYetSupported, ProblemError, unknown_name
 from pontryagin.neural import costs, finite
 from pontryagin.neural.batch import Reduction, checked_reduction, factor, horizon_of, matching, reduced, started
+from pontryagin.neural.choice import BACKENDS, choose, obstacle_on_gpu
 from pontryagin.neural.field import FieldCall, coefficients, map_coefficients, takes_time, used
 from pontryagin.neural.flow import Flow
 from pontryagin.neural.fused import DTYPES, FusedFlow
@@ -33,12 +33,6 @@ from pontryagin.tableau import Tableau, tableau_named
 from pontryagin.time_grid import TimeGrid
 
 GRADIENTS = ("discrete", "checkpoint", "reversible", "continuous")
-BACKENDS = ("auto", "torch", "fused")
-
-#: The widest layers on which the fused kernels were seen to lead (`python -m benchmarks odenet`); beyond, PyTorch runs.
-WIDEST = 256
-#: The same on a GPU, where none of it was measured: weights of two such layers fit into the memory that a block shares.
-WIDEST_ON_GPU = 128
 
 
 class ODENet(nn.Module):
@@ -108,7 +102,7 @@ class ODENet(nn.Module):
         self._slots = [(self.field.get_submodule(path), name) for path, _, name in (n.rpartition(".") for n in names)]
         self._layers = list(self.field.modules())
         self._discretise()
-        self.backend, self.reason = self._choose(backend, found)
+        self.backend, self.reason = choose(backend, found, gradient, running_cost)
         self._asked, self._told = backend, False
         if backend == "auto" and self.backend == "torch":
             warnings.warn(f"ODENet runs on PyTorch, because {self.reason}; backend='torch' says so, too", stacklevel=2)
@@ -238,25 +232,6 @@ class ODENet(nn.Module):
         mlp = None if self._perceptron is None else self._perceptron.mlp
         self._fused = None if mlp is None else FusedFlow.of(mlp, self.tableau, self._nodes, self._stages, cost)
 
-    def _choose(self, backend: str, found: Perceptron | str) -> tuple[str, str]:
-        """The backend, and why."""
-        if backend == "torch":
-            return "torch", "it was asked for"
-        obstacle = ""
-        if isinstance(found, str):
-            obstacle = found
-        elif self.gradient not in ("discrete", "checkpoint"):
-            obstacle = f"gradient={self.gradient!r} has no fused kernel"
-        elif self.running_cost is not None and not isinstance(self.running_cost, PathCost):
-            obstacle = "the running cost is a function; a PathCost is fused"
-        if backend == "fused":
-            if obstacle:
-                raise ProblemError(f"backend='fused' does not run this net, because {obstacle}")
-            return "fused", "it was asked for"
-        if not obstacle and isinstance(found, Perceptron) and _widest(found.mlp) > WIDEST:
-            obstacle = f"a layer of {_widest(found.mlp)} units is wider than {WIDEST}, up to which the kernels lead"
-        return ("torch", obstacle) if obstacle else ("fused", "the field is a perceptron that the kernels know")
-
     def _fuses(self, x: Tensor) -> bool:
         """Whether this call runs in the fused kernels: not where the field was changed after the net was made."""
         if self.backend != "fused" or not isinstance(x, Tensor) or x.dtype not in DTYPES:
@@ -268,14 +243,9 @@ class ODENet(nn.Module):
         return x.is_cpu or (x.is_cuda and self._fuses_on_gpu(x))
 
     def _fuses_on_gpu(self, x: Tensor) -> bool:
-        """Whether kernels for this GPU exist and pay; a warning once where not, an error where they are asked for."""
+        """Whether kernels for this GPU exist and pay; a warning once where not."""
         assert self._fused is not None
-        obstacle = self._fused.obstacle(x)
-        if obstacle and self._asked == "fused":
-            raise BackendError(f"backend='fused' does not run this net on {x.device}: {obstacle}")
-        widest = _widest(self._fused.mlp)
-        if not obstacle and self._asked == "auto" and widest > WIDEST_ON_GPU:
-            obstacle = f"a layer of {widest} units is wider than {WIDEST_ON_GPU}, up to which kernels on GPUs are taken"
+        obstacle = obstacle_on_gpu(self._asked, self._fused, x)
         if obstacle and not self._told:
             self._told = True
             warnings.warn(f"ODENet runs on PyTorch on {x.device}, because {obstacle}", stacklevel=2)
@@ -334,7 +304,3 @@ class ODENet(nn.Module):
         first = next(self.field.parameters(), None)
         flat = self.backend == "fused" or (isinstance(x, Tensor) and x.dim() == 2)
         return started(x, first, self.augment, self._perceptron.mlp.dim if self._perceptron and flat else None)
-
-
-def _widest(mlp: MLP) -> int:
-    return max(mlp.widths, default=0)
