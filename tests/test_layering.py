@@ -38,7 +38,7 @@ LAYER = {
 #: Folders that may import less than their layer allows.
 ALLOWED = {
     "graph": {"errors"},
-    "codegen": {"errors", "graph", "tableau"},
+    "codegen": {"errors", "graph", "tableau", "mlp"},
     "optim": {"errors", "status", "control_set", "sweep", "shooting"},
     "problems": {"errors", "problem"},
     "neural": {"errors", "figures", "tableau", "time_grid", "mlp", "backend"},

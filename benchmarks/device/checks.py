@@ -11,10 +11,12 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import torch
+from torch import nn
 
+import pontryagin as pmp
 from benchmarks import ours
 from benchmarks.device import ensemble, gradients
-from benchmarks.device.kernels import Kernels
+from benchmarks.device.kernels import DEVICE, Kernels
 from benchmarks.report import Report
 from benchmarks.workloads import CARTPOLE
 
@@ -23,6 +25,7 @@ GROUP = "tests marked gpu"
 SANITIZER = "compute-sanitizer"
 FOUND = 9  # exit status of the sanitizer where it found something
 SMALL = 65  # problems: one more than a block
+NETS = ((2, 64), (32, 128), (160, 160))  # widths of state and hidden layer: the last is more than shared memory holds
 
 
 def tests(report: Report, quick: bool) -> None:
@@ -103,7 +106,20 @@ def small() -> None:
             cartpole(gradients.arguments(batch), gradients.GRADIENT)
             for outputs in ensemble.WAYS.values():
                 lorenz(ensemble.arguments(systems), outputs)
+        for widths in NETS:
+            _small_net(widths, dtype)
     torch.cuda.synchronize()
+
+
+def _small_net(widths: tuple[int, int], dtype: torch.dtype) -> None:
+    """One gradient step, weights per step, with a running cost."""
+    width, hidden = widths
+    field = nn.Sequential(nn.Linear(width + 1, hidden), nn.Tanh(), nn.Linear(hidden, width)).to(DEVICE, dtype)
+    cost = pmp.PathCost(state=0.1, velocity=0.1)
+    net = pmp.ODENet(field, steps=5, weights="per_step", running_cost=cost, backend="fused")
+    x = torch.randn(SMALL, width, dtype=dtype, device=DEVICE)
+    net.objective(x, torch.zeros_like(x)).backward()
+    (net(x) ** 2).sum().backward()
 
 
 if __name__ == "__main__":

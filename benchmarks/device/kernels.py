@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+import contextlib
+from collections.abc import Iterator, Set
 
 import torch
 from torch import Tensor
@@ -10,12 +11,24 @@ from torch import Tensor
 import pontryagin as pmp
 from benchmarks.device.timing import KernelClock
 from pontryagin.backend.cuda_driver import CudaDevice
+from pontryagin.backend.cuda_mlp import CudaMLP
 from pontryagin.backend.cuda_sweep import CudaSweep
 from pontryagin.sweep import Arguments, SweepResult
 from pontryagin.time_grid import TimeGrid
 
 DEVICE = torch.device("cuda")
 KERNEL = "kernel alone"
+
+
+@contextlib.contextmanager
+def poisoned_nets() -> Iterator[None]:
+    """What sweeps of nets allocate meanwhile holds NaN until it is written to."""
+    empty = CudaMLP._empty
+    setattr(CudaMLP, "_empty", lambda self, *shape: empty(self, *shape).fill_(torch.nan))  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(CudaMLP, "_empty", empty)  # noqa: B010
 
 
 class _Poisoned(CudaSweep):

@@ -13,12 +13,12 @@ from benchmarks.report import Report
 #: What runs, in order, with the seconds that each may take; the later ones fall away where time is short.
 SECTIONS: dict[Section, Callable[[Report, bool], None]] = {
     Section("ceilings", 60): ceilings.measure,
-    Section("tests marked gpu", 150): checks.tests,
+    Section("tests marked gpu", 190): checks.tests,
     Section("cart-pole gradient", 160): gradients.cartpole,
     Section("Lorenz ensemble", 90): ensemble.ours,
     Section("Lorenz ensemble, others", 100): ensemble.others,
     Section("compute-sanitizer", 90): checks.sanitizer,
-    Section("ODE-Net steps", 80): nets.odenet,
+    Section("ODE-Net steps", 90): nets.odenet,
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -20,6 +20,10 @@ from pontryagin.codegen.cuda_library import BLOCK, KERNEL
 from pontryagin.errors import BackendError
 
 LIBRARY = "libcuda.so.1"
+
+#: Attributes as cuda.h numbers them: multiprocessors of a device, shared memory that a block may have when asked for,
+#: and the shared memory that a kernel may ask for at its launch.
+PROCESSORS, SHARED_OF_BLOCK, SHARED_OF_KERNEL = 16, 97, 8
 
 #: Of the memory of a device, what a sweep may fill with the states that it keeps.
 SHARE = 0.25
@@ -69,12 +73,34 @@ class Driver:
         self.call("cuModuleGetFunction", ctypes.byref(function), module, KERNEL.encode())
         return function
 
+    def attribute(self, index: int, code: int) -> int:
+        device, value = ctypes.c_int(), ctypes.c_int()
+        self.call("cuDeviceGet", ctypes.byref(device), index)
+        self.call("cuDeviceGetAttribute", ctypes.byref(value), code, device)
+        return value.value
+
+    def resident(self, function: ctypes.c_void_p, threads: int, shared: int, limit: int) -> int:
+        """Blocks that run on a multiprocessor at a time; allows the kernel shared memory up to the limit."""
+        self.call("cuFuncSetAttribute", function, SHARED_OF_KERNEL, limit)
+        count = ctypes.c_int()
+        self.call(
+            "cuOccupancyMaxActiveBlocksPerMultiprocessor",
+            ctypes.byref(count), function, threads, ctypes.c_size_t(shared),
+        )  # fmt: skip
+        return count.value
+
     def launch(
-        self, function: ctypes.c_void_p, blocks: int, threads: int, stream: int, argument: ctypes.Structure
+        self,
+        function: ctypes.c_void_p,
+        blocks: int,
+        threads: int,
+        shared: int,
+        stream: int,
+        argument: ctypes.Structure,
     ) -> None:
         parameters = (ctypes.c_void_p * 1)(ctypes.addressof(argument))
         size = (blocks, 1, 1, threads, 1, 1)
-        self.call("cuLaunchKernel", function, *size, 0, ctypes.c_void_p(stream), parameters, None)
+        self.call("cuLaunchKernel", function, *size, shared, ctypes.c_void_p(stream), parameters, None)
 
 
 @lru_cache(maxsize=1)
@@ -130,9 +156,31 @@ class CudaDevice:
 
     def launch(self, kernel: ctypes.c_void_p, threads: int, argument: ctypes.Structure) -> None:
         """Returns at once; what follows on torch's current stream sees the results."""
+        self.launch_blocks(kernel, grid_for(threads), BLOCK, 0, argument)
+
+    def launch_blocks(
+        self, kernel: ctypes.c_void_p, blocks: int, threads: int, shared: int, argument: ctypes.Structure
+    ) -> None:
+        """The same for blocks of threads with so many bytes of shared memory each."""
         stream = torch.cuda.current_stream(self.memory).cuda_stream
         with self.driver.context(self.memory.index):
-            self.driver.launch(kernel, grid_for(threads), BLOCK, stream, argument)
+            self.driver.launch(kernel, blocks, threads, shared, stream, argument)
+
+    @cached_property
+    def processors(self) -> int:
+        """Multiprocessors."""
+        return self.driver.attribute(self.memory.index, PROCESSORS)
+
+    @cached_property
+    def shared_limit(self) -> int:
+        """Bytes of shared memory that a block may have."""
+        return self.driver.attribute(self.memory.index, SHARED_OF_BLOCK)
+
+    def resident(self, kernel: ctypes.c_void_p, threads: int, shared: int) -> int:
+        """Blocks that run at a time; a kernel with shared memory is asked once before it is launched."""
+        limit = self.shared_limit
+        with self.driver.context(self.memory.index):
+            return self.processors * self.driver.resident(kernel, threads, shared, limit)
 
 
 _kernels: dict[tuple[int, str], ctypes.c_void_p] = {}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import math
+from functools import lru_cache
 
 from pontryagin.codegen.cuda_library import BLOCK
+from pontryagin.tableau import Tableau
 
 #: Blocks of one launch, as CUDA limits them.
 LARGEST_GRID = 2**31 - 1
@@ -61,6 +63,49 @@ class Points(ctypes.Structure):
         ("state_derivative", ctypes.c_void_p),
         ("control_derivative", ctypes.c_void_p),
     ]
+
+
+class TableauData(ctypes.Structure):
+    """Tableau of csrc/include/pontryagin/tableau.hpp."""
+
+    _fields_ = [
+        ("stages", ctypes.c_int),
+        ("a", ctypes.c_double * 49),
+        ("b", ctypes.c_double * 7),
+        ("c", ctypes.c_double * 7),
+    ]
+
+    @classmethod
+    def of(cls, tableau: Tableau) -> TableauData:
+        data = cls(stages=tableau.stages)
+        for i, row in enumerate(tableau.a):
+            for j, value in enumerate(row):
+                data.a[7 * i + j] = value
+            data.b[i], data.c[i] = tableau.b[i], tableau.c[i]
+        return data
+
+
+@lru_cache(maxsize=32)
+def mlp_job(layers: int) -> type[ctypes.Structure]:
+    """DeviceMlpJob of csrc/include/pontryagin/device_mlp.hpp, for a net of so many layers."""
+    counts = ["batch", "steps", "segment", "weight_rows", "backward", "kept", "replay"]
+    factors = ["state_cost", "velocity_cost", "scale", "cost_scale"]
+    arrays = [
+        "start", "length", "rows", "initial_state", "final_costate", "target", "cost_cotangent",
+        "tape", "starts", "sums", "value", "final_state", "cost", "initial_gradient",
+    ]  # fmt: skip
+
+    class MlpJob(ctypes.Structure):
+        _fields_ = [
+            *((name, ctypes.c_longlong) for name in counts),
+            *((name, ctypes.c_double) for name in factors),
+            *((name, ctypes.c_void_p) for name in arrays),
+            ("weights", ctypes.c_void_p * layers),
+            ("bias", ctypes.c_void_p * layers),
+            ("tableau", TableauData),
+        ]
+
+    return MlpJob
 
 
 def grid_for(threads: int) -> int:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pontryagin import _core
+from pontryagin.backend.mlp_arguments import MLPArguments
 from pontryagin.errors import ProblemError
 from pontryagin.mlp import MLP
 from pontryagin.tableau import Tableau
@@ -20,6 +22,8 @@ from pontryagin.tableau import Tableau
 #: Keeping the way forward of a whole batch pays where it stays in a cache; and where making a number of it again costs
 #: many multiply-adds, from memory, too.
 CACHED_BYTES, KEPT_BYTES, MANY_PRODUCTS = 8 << 20, 256 << 20, 32
+
+CPU = torch.device("cpu")
 
 
 class Tape:
@@ -83,7 +87,6 @@ class FusedMLP:
             state_cost=state_cost,
             velocity_cost=velocity_cost,
         )
-        self.names = [f"parameter {i}" for i in range(len(mlp.shapes))]
         self._idle: list[Tensor] = []  # memory of tapes
 
     def keeps(self, batch: int, steps: int, rows: int) -> bool:
@@ -190,57 +193,13 @@ class FusedMLP:
         return Tape(memory, self._idle, batch, steps)
 
 
-class _Run:
-    """The checked arguments that all sweeps have in common, as addresses for the core."""
+class _Run(MLPArguments):
+    """The arguments that all sweeps have in common, as addresses for the core."""
 
-    def __init__(
-        self,
-        sweeper: FusedMLP,
-        weights: Sequence[Tensor],
-        rows: Tensor,
-        t0: float,
-        lengths: Tensor,
-        x0: Tensor,
-        threads: int,
-    ) -> None:
-        self.sweeper, self.threads = sweeper, threads
-        mlp, stages = sweeper.mlp, sweeper.tableau.stages
-        if lengths.dim() != 1 or lengths.shape[0] < 1:
-            raise ProblemError(f"lengths has shape {tuple(lengths.shape)}, expected (N,) with at least one step")
-        self.steps = lengths.shape[0]
-        if x0.dim() != 2:
-            raise ProblemError(f"x0 has shape {tuple(x0.shape)}, expected (B, {mlp.dim})")
-        self.batch = x0.shape[0]
-        self.x0 = self.tensor(x0, (self.batch, mlp.dim), "x0")
-        if rows.shape != (self.steps, stages):
-            raise ProblemError(f"rows has shape {tuple(rows.shape)}, expected {(self.steps, stages)}")
-        if rows.is_floating_point() or rows.is_complex() or not rows.is_cpu:
-            raise ProblemError(f"rows holds {rows.dtype} on {rows.device}, expected integers on the CPU")
-        self.rows = rows if rows.dtype == torch.int32 and rows.is_contiguous() else rows.to(torch.int32).contiguous()
-        shapes = mlp.shapes
-        if len(weights) != len(shapes):
-            raise ProblemError(f"there are {len(weights)} parameters, expected {len(shapes)}")
-        self.weight_rows = weights[0].shape[0] if weights[0].dim() else 0
-        if self.weight_rows < 1:
-            raise ProblemError("parameters have rows (R, ...), at least one")
-        self.weights = [
-            self.tensor(w, (self.weight_rows, *shape), name)
-            for w, shape, name in zip(weights, shapes, sweeper.names, strict=True)
-        ]
-        if lengths.dtype != torch.float64 or not lengths.is_cpu or not lengths.is_contiguous():
-            lengths = lengths.detach().to(device="cpu", dtype=torch.float64).contiguous()
-        self.lengths = lengths
-        self.t0 = t0
-
-    def tensor(self, value: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
-        """As the core reads it; addresses cannot be checked later."""
-        if value.shape != shape:
-            raise ProblemError(f"{what} has shape {tuple(value.shape)}, expected {shape}")
-        if value.dtype != self.sweeper.dtype or not value.is_cpu:
-            raise ProblemError(f"{what} is {value.dtype} on {value.device}, expected {self.sweeper.dtype} on the CPU")
-        if value.is_contiguous() and not value.is_neg():
-            return value
-        return value.detach().resolve_neg().contiguous()
+    def __init__(self, sweeper: FusedMLP, *arguments: Any) -> None:
+        *given, self.threads = arguments
+        self.sweeper = sweeper
+        super().__init__(sweeper.mlp, sweeper.tableau.stages, sweeper.dtype, CPU, *given)
 
     def __call__(
         self,

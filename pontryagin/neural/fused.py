@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pontryagin.backend.cuda_mlp import CudaMLP
 from pontryagin.backend.fused_mlp import FusedMLP, Gradient
+from pontryagin.errors import BackendError
 from pontryagin.mlp import MLP
 from pontryagin.neural.field import once_differentiable
 from pontryagin.neural.path_cost import PathCost
@@ -23,9 +25,22 @@ DTYPES = (torch.float32, torch.float64)
 
 
 @lru_cache(maxsize=64)
-def _kernels(mlp: MLP, tableau: Tableau, dtype: torch.dtype, state: float, velocity: float) -> FusedMLP:
+def _kernels(
+    mlp: MLP, tableau: Tableau, dtype: torch.dtype, device: torch.device, state: float, velocity: float
+) -> FusedMLP | CudaMLP:
     """Handles are kept here, never by nets, so that nets are copied and pickled like any module."""
-    return FusedMLP(mlp, tableau, dtype, state_cost=state, velocity_cost=velocity)
+    if device.type == "cpu":
+        return FusedMLP(mlp, tableau, dtype, state_cost=state, velocity_cost=velocity)
+    return CudaMLP(mlp, tableau, dtype, state_cost=state, velocity_cost=velocity, device=device)
+
+
+@lru_cache(maxsize=64)
+def _obstacle(*key: Any) -> str | None:
+    try:
+        _kernels(*key)
+    except BackendError as error:
+        return str(error)
+    return None
 
 
 @dataclass(frozen=True)
@@ -51,8 +66,16 @@ class FusedFlow:
     def t0(self) -> float:
         return float(self.nodes[0])
 
-    def kernels(self, dtype: torch.dtype) -> FusedMLP:
-        return _kernels(self.mlp, self.tableau, dtype, self.path_cost.state, self.path_cost.velocity)
+    def kernels(self, x: Tensor) -> FusedMLP | CudaMLP:
+        """For tensors like x."""
+        return _kernels(*self._key(x))
+
+    def obstacle(self, x: Tensor) -> str | None:
+        """Why there are no kernels for tensors like x; None where there are. A device is asked once."""
+        return _obstacle(*self._key(x))
+
+    def _key(self, x: Tensor) -> tuple[MLP, Tableau, torch.dtype, torch.device, float, float]:
+        return self.mlp, self.tableau, x.dtype, x.device, self.path_cost.state, self.path_cost.velocity
 
     def rows(self, weights: Sequence[Tensor]) -> list[Tensor]:
         """(R, ...) the weights that stages read, differentiable in the coefficients (K, ...)."""
@@ -78,7 +101,7 @@ class FusedFlow:
 class _Sweep(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, flow: FusedFlow, lean: bool, x: Tensor, *rows: Tensor) -> tuple[Tensor, Tensor]:
-        kernels, threads = flow.kernels(x.dtype), torch.get_num_threads()
+        kernels, threads = flow.kernels(x), torch.get_num_threads()
         wanted = any(ctx.needs_input_grad)
         keep = wanted and not lean and kernels.keeps(x.shape[0], len(flow.lengths), rows[0].shape[0])
         rollout = kernels.rollout(rows, flow.table, flow.t0, flow.lengths, x, keep=keep, threads=threads)
@@ -92,7 +115,7 @@ class _Sweep(torch.autograd.Function):
     def backward(ctx: Any, end: Tensor, cost: Tensor) -> tuple[Tensor | None, ...]:
         flow: FusedFlow = ctx.flow
         x, *rows = ctx.saved_tensors
-        found = flow.kernels(x.dtype).gradient(
+        found = flow.kernels(x).gradient(
             rows,
             flow.table,
             flow.t0,
@@ -112,7 +135,7 @@ class _SquaredError(torch.autograd.Function):
         value, end, found = _squared_error(flow, x, target, scale, rows)
         ctx.flow, ctx.scale, ctx.found = flow, scale, (end, found)
         ctx.save_for_backward(x, target, *rows)
-        return x.new_tensor(value)
+        return value.to(x.dtype) if isinstance(value, Tensor) else x.new_tensor(value)
 
     @staticmethod
     @once_differentiable
@@ -121,8 +144,8 @@ class _SquaredError(torch.autograd.Function):
         if ctx.found is None:
             _, *ctx.found = _squared_error(ctx.flow, x, target, ctx.scale, rows)
         (end, found), ctx.found = ctx.found, None  # handed over: what is held by nobody else need not be copied
-        by = factor.item()
-        if by != 1.0:
+        by = factor.item() if factor.is_cpu else factor  # nothing waits for a GPU
+        if isinstance(by, Tensor) or by != 1.0:
             for gradient in (found.initial_state, *found.weights):
                 gradient.mul_(by)
         at_target = (target - end).mul_(2.0 * ctx.scale * by) if ctx.needs_input_grad[2] else None
@@ -132,8 +155,8 @@ class _SquaredError(torch.autograd.Function):
 
 def _squared_error(
     flow: FusedFlow, x: Tensor, target: Tensor, scale: float, rows: Sequence[Tensor]
-) -> tuple[float, Tensor, Gradient]:
-    return flow.kernels(x.dtype).squared_error(
+) -> tuple[float | Tensor, Tensor, Gradient]:
+    return flow.kernels(x).squared_error(
         rows,
         flow.table,
         flow.t0,

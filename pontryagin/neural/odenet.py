@@ -10,7 +10,6 @@ length one and weights per step, the net is a residual network and the recursion
 from __future__ import annotations
 
 import copy
-import math
 import warnings
 from collections.abc import Callable
 
@@ -18,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from pontryagin.errors import NonFiniteError, NotYetSupported, ProblemError, unknown_name
-from pontryagin.mlp import MLP
 from pontryagin.neural import costs, finite
 from pontryagin.neural.batch import Reduction, checked_reduction, factor, horizon_of, matching, reduced, started
+from pontryagin.neural.choice import BACKENDS, choose, obstacle_on_gpu
 from pontryagin.neural.field import FieldCall, coefficients, map_coefficients, takes_time, used
 from pontryagin.neural.flow import Flow
 from pontryagin.neural.fused import DTYPES, FusedFlow
@@ -34,10 +33,6 @@ from pontryagin.tableau import Tableau, tableau_named
 from pontryagin.time_grid import TimeGrid
 
 GRADIENTS = ("discrete", "checkpoint", "reversible", "continuous")
-BACKENDS = ("auto", "torch", "fused")
-
-#: The widest layers on which the fused kernels were seen to lead (`python -m benchmarks odenet`); beyond, PyTorch runs.
-WIDEST = 256
 
 
 class ODENet(nn.Module):
@@ -57,8 +52,8 @@ class ODENet(nn.Module):
                     the reversible map of McCallum and Foster (2024), another one than the plain scheme; memory does
                     not grow with N, rounding grows by 0.999^-N. "continuous": the adjoint equation integrated back,
                     the derivative of the differential equation and not of the number computed
-    backend         "torch"; "fused", for perceptrons on the CPU in float32 and float64 with exact gradients; or "auto",
-                    fused where it can be, and a warning once where not
+    backend         "torch"; "fused", for perceptrons in float32 and float64 with exact gradients, on the CPU and on
+                    NVIDIA GPUs; or "auto", fused where it can be, and a warning once where not
 
     Training by any torch optimiser uses plain derivatives. Derivatives of derivatives exist on the torch path with
     gradient "discrete" and "checkpoint". Parameters that the field does not use receive zeros; those that require no
@@ -107,7 +102,8 @@ class ODENet(nn.Module):
         self._slots = [(self.field.get_submodule(path), name) for path, _, name in (n.rpartition(".") for n in names)]
         self._layers = list(self.field.modules())
         self._discretise()
-        self.backend, self.reason = self._choose(backend, found)
+        self.backend, self.reason = choose(backend, found, gradient, running_cost)
+        self._asked, self._told = backend, False
         if backend == "auto" and self.backend == "torch":
             warnings.warn(f"ODENet runs on PyTorch, because {self.reason}; backend='torch' says so, too", stacklevel=2)
 
@@ -236,32 +232,24 @@ class ODENet(nn.Module):
         mlp = None if self._perceptron is None else self._perceptron.mlp
         self._fused = None if mlp is None else FusedFlow.of(mlp, self.tableau, self._nodes, self._stages, cost)
 
-    def _choose(self, backend: str, found: Perceptron | str) -> tuple[str, str]:
-        """The backend, and why."""
-        if backend == "torch":
-            return "torch", "it was asked for"
-        obstacle = ""
-        if isinstance(found, str):
-            obstacle = found
-        elif self.gradient not in ("discrete", "checkpoint"):
-            obstacle = f"gradient={self.gradient!r} has no fused kernel"
-        elif self.running_cost is not None and not isinstance(self.running_cost, PathCost):
-            obstacle = "the running cost is a function; a PathCost is fused"
-        if backend == "fused":
-            if obstacle:
-                raise ProblemError(f"backend='fused' does not run this net, because {obstacle}")
-            return "fused", "it was asked for"
-        if not obstacle and isinstance(found, Perceptron) and _widest(found.mlp) > WIDEST:
-            obstacle = f"a layer of {_widest(found.mlp)} units is wider than {WIDEST}, up to which the kernels lead"
-        return ("torch", obstacle) if obstacle else ("fused", "the field is a perceptron that the kernels know")
-
     def _fuses(self, x: Tensor) -> bool:
         """Whether this call runs in the fused kernels: not where the field was changed after the net was made."""
-        if self.backend != "fused" or not isinstance(x, Tensor) or x.device.type != "cpu" or x.dtype not in DTYPES:
+        if self.backend != "fused" or not isinstance(x, Tensor) or x.dtype not in DTYPES:
             return False
         layers = list(self.field.modules())
         same = len(layers) == len(self._layers) and all(a is b for a, b in zip(layers, self._layers, strict=True))
-        return same and not any(hooked(layer) for layer in layers)
+        if not same or any(hooked(layer) for layer in layers):
+            return False
+        return x.is_cpu or (x.is_cuda and self._fuses_on_gpu(x))
+
+    def _fuses_on_gpu(self, x: Tensor) -> bool:
+        """Whether kernels for this GPU exist and pay; a warning once where not."""
+        assert self._fused is not None
+        obstacle = obstacle_on_gpu(self._asked, self._fused, x)
+        if obstacle and not self._told:
+            self._told = True
+            warnings.warn(f"ODENet runs on PyTorch on {x.device}, because {obstacle}", stacklevel=2)
+        return not obstacle
 
     def _weights(self) -> dict[str, Tensor]:
         return dict(self.field.named_parameters())
@@ -300,7 +288,7 @@ class ODENet(nn.Module):
         start = self._started(x)
         scale = factor(reduction, len(start))
         value = self._fused.squared_error(start, matching(target, start), scale, self._ordered())
-        if not math.isfinite(value.item()):
+        if not finite.is_finite(value):
             finite.refuse(self._flow(), start, self._weights())
         by_weights = self._weight_cost()
         return value if by_weights is None else value + by_weights * (scale * len(start))
@@ -316,7 +304,3 @@ class ODENet(nn.Module):
         first = next(self.field.parameters(), None)
         flat = self.backend == "fused" or (isinstance(x, Tensor) and x.dim() == 2)
         return started(x, first, self.augment, self._perceptron.mlp.dim if self._perceptron and flat else None)
-
-
-def _widest(mlp: MLP) -> int:
-    return max(mlp.widths, default=0)

@@ -29,6 +29,7 @@ class Libcuda:
         self.version, self.fails = version, fails
         self.calls: list[str] = []
         self.launched: list[tuple[Any, ...]] = []
+        self.allowed: list[tuple[Any, ...]] = []
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("cu"):
@@ -55,6 +56,15 @@ class Libcuda:
     def _cuModuleGetFunction(self, function: Any, module: Any, name: bytes) -> None:
         assert name == b"pontryagin_kernel"
         function._obj.value = 7
+
+    def _cuDeviceGetAttribute(self, value: Any, code: int, device: Any) -> None:
+        value._obj.value = {16: 132, 97: 232448}[code]
+
+    def _cuFuncSetAttribute(self, function: Any, code: int, value: int) -> None:
+        self.allowed.append((function.value, code, value))
+
+    def _cuOccupancyMaxActiveBlocksPerMultiprocessor(self, count: Any, *_: Any) -> None:
+        count._obj.value = 3
 
     def _cuLaunchKernel(self, function: Any, *rest: Any) -> None:
         *size, shared, stream, parameters, extra = rest

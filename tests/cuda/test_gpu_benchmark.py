@@ -10,16 +10,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 from emulator import Emulator
+from mlp_on_host import emulate_nets
 
 from benchmarks import gpu
 from benchmarks.contender import NotMeasured
-from benchmarks.device import ceilings, checks, ensemble, gradients, kernels, measure, timing
+from benchmarks.device import ceilings, checks, ensemble, gradients, kernels, measure, nets, timing
 from benchmarks.device.attempts import attempt
 from benchmarks.device.measure import SECTIONS
 from benchmarks.device.operations import Counted, Tally, of_one_step
 from benchmarks.device.sections import LEAST, Section, run_all
 from benchmarks.report import Check, Report, Row
 from benchmarks.workloads import CARTPOLE
+from pontryagin.backend.cuda_mlp import CudaMLP
 from pontryagin.backend.nvrtc import REPORT, find_nvrtc
 from pontryagin.errors import BackendError
 
@@ -199,9 +201,9 @@ class Clock:
 def host(monkeypatch):
     """Kernels, tensors and clocks of the host in place of a GPU's; all calls take the same time."""
     cpu = torch.device("cpu")
-    for module in (kernels, gradients, ensemble):
+    for module in (kernels, gradients, ensemble, nets, checks):
         monkeypatch.setattr(module, "DEVICE", cpu)
-    for module in (gradients, ensemble):
+    for module in (gradients, ensemble, nets):
         monkeypatch.setattr(module, "captured", lambda call, warm=0: (call, call()))
     monkeypatch.setattr(kernels, "CudaDevice", lambda device: Emulator())
     monkeypatch.setattr(kernels, "KernelClock", Clock)
@@ -244,6 +246,30 @@ def test_others_run_the_same_ensemble(host, monkeypatch):
     ensemble.others(report, quick=True)
     assert report.notes == []
     assert len([row for row in report.rows if row.error is not None]) == 4
+
+
+def test_nets_are_checked_timed_and_compared(host, monkeypatch):
+    made = emulate_nets(monkeypatch)
+    monkeypatch.setattr(nets, "SIZES", (40,))
+    monkeypatch.setattr(nets, "FASTER", {nets.Shape(2, 8): ">= 10"})
+    report = Report("gpu-x")
+    nets.odenet(report, quick=True)
+    assert report.notes == []
+    assert [row.what for row in report.rows][:3] == list(nets.OURS)
+    assert len(report.rows) == 6
+    assert all(row.error < 1e-5 for row in report.rows)
+    (check,) = report.checks
+    assert (check.value, check.batch) == (1.0, 40)  # all take 50 ms here
+    (kernel,) = made.values()
+    assert kernel._on.launches
+
+
+def test_memory_of_nets_is_poisoned_and_given_back(host, monkeypatch):
+    empty = CudaMLP._empty
+    sweeps = SimpleNamespace(dtype=torch.float32, _on=SimpleNamespace(memory=torch.device("cpu")))
+    with kernels.poisoned_nets():
+        assert CudaMLP._empty(sweeps, 3).isnan().all()
+    assert CudaMLP._empty is empty
 
 
 def test_answer_that_was_not_written_does_not_pass(host):

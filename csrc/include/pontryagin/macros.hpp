@@ -13,12 +13,20 @@
 #define PMP_INLINE __host__ __device__ __forceinline__
 #define PMP_NOINLINE __host__ __device__ __noinline__
 #define PMP_INLINE_LAMBDA
+#define PMP_DEVICE_INLINE __host__ __device__ __forceinline__
+#define PMP_DEVICE_ROLLED _Pragma("unroll 1")
+#define PMP_DEVICE_UNROLL(depth) PMP_DEVICE_PRAGMA(unroll depth)  // several loads on their way at a time
+#define PMP_DEVICE_PRAGMA(text) _Pragma(#text)
 #else
 #define PMP_CUDA 0
 #define PMP_HD
 #define PMP_INLINE inline __attribute__((always_inline))
 #define PMP_NOINLINE __attribute__((noinline))
 #define PMP_INLINE_LAMBDA __attribute__((always_inline))
+// As the compiler likes: only on a device must the objects of sweeps be in registers, and loops be short.
+#define PMP_DEVICE_INLINE
+#define PMP_DEVICE_ROLLED
+#define PMP_DEVICE_UNROLL(depth)
 #endif
 
 #if PMP_CUDA

@@ -41,7 +41,7 @@ struct MlpLayer {
   long matrix = 0;                        // where it begins in a row of sums
   int matrix_stride = 0;
 
-  PMP_HD int columns() const { return in + timed; }
+  PMP_HD constexpr int columns() const { return in + timed; }
 };
 
 struct MlpNet {
@@ -52,7 +52,7 @@ struct MlpNet {
   int lane_count = 0;     // lane accumulators
   long row_size = 0;      // numbers in a row of sums
   int widest_matrix = 0;  // longest stride of the matrices of wide layers
-  bool keeps_velocity() const { return layers[layer_count - 1].output_row >= 0; }
+  PMP_HD constexpr int velocity_row() const { return layers[layer_count - 1].output_row; }  // -1 where it is not kept
 };
 
 // Parameters: layer l, row r at weights[l] + r * out * columns, bias[l] + r * out.
@@ -69,8 +69,7 @@ inline bool is_narrow(const MlpNet& net) {
 }
 
 // Fills in what follows from the sizes. `velocity_kept`: the running cost needs f on the way back.
-inline void arrange(MlpNet& net, MlpLayer* layers, int count, bool velocity_kept, int line) {
-  net.layers = layers;
+PMP_HD constexpr void arrange_layers(MlpNet& net, MlpLayer* layers, int count, bool velocity_kept, int line) {
   net.layer_count = count;
   net.dim = net.widest = layers[0].in;
   net.record_rows = net.dim;
@@ -100,6 +99,24 @@ inline void arrange(MlpNet& net, MlpLayer* layers, int count, bool velocity_kept
     if (layer.matrix_stride > net.widest_matrix) net.widest_matrix = layer.matrix_stride;
     net.row_size += static_cast<long>(layer.by_input ? layer.out : layer.in) * layer.matrix_stride;
   }
+}
+
+inline void arrange(MlpNet& net, MlpLayer* layers, int count, bool velocity_kept, int line) {
+  arrange_layers(net, layers, count, velocity_kept, line);
+  net.layers = layers;
+}
+
+// A net whose sizes are constants of the program.
+template <int count>
+struct MlpShape {
+  MlpLayer layers[count];
+  MlpNet net = {};  // without its pointer to the layers
+  PMP_HD constexpr int velocity_row() const { return layers[count - 1].output_row; }
+};
+template <int count>
+PMP_HD constexpr MlpShape<count> arranged(MlpShape<count> shape, bool velocity_kept) {
+  arrange_layers(shape.net, shape.layers, count, velocity_kept, 1);
+  return shape;
 }
 
 }  // namespace pontryagin

@@ -99,6 +99,22 @@ PMP_INLINE Value<P> sine(P x) {
   return value;
 }
 
+// Of one register; the slopes of the first three are those that `through` makes of the output.
+template <class P>
+PMP_INLINE Value<P> value(Activation activation, P x) {
+  switch (activation) {
+    case Activation::identity: break;
+    case Activation::tanh: return {quick_tanh(x), P(0)};
+    case Activation::relu: return {select(x <= P(0), P(0), x), P(0)};
+    case Activation::gelu: return gelu(x);
+    case Activation::gelu_tanh: return gelu_tanh(x);
+    case Activation::silu: return silu(x);
+    case Activation::softplus: return softplus(x);
+    case Activation::sin: return sine(x);
+  }
+  return {x, P(0)};
+}
+
 template <class P, class T, class F>
 PMP_INLINE void with_slopes(T* z, T* slope, long count, F f) {
   for (long i = 0; i < count; i += P::width) {
@@ -140,6 +156,16 @@ PMP_INLINE P through_tanh(P g, P z) {
 template <class P>
 PMP_INLINE P through_relu(P g, P z) {
   return select(z <= P(0), P(0), g);
+}
+
+template <class P>
+PMP_INLINE P through(Activation activation, P g, P z, P slope) {
+  switch (activation) {
+    case Activation::identity: return g;
+    case Activation::tanh: return through_tanh(g, z);
+    case Activation::relu: return through_relu(g, z);
+    default: return g * slope;
+  }
 }
 
 template <class P, class T>

@@ -10,7 +10,12 @@ namespace pontryagin {
 // Running cost q/2 |x|^2 + r/2 |f|^2 of a sample, summed over steps and stages with the weights h_n b_i.
 struct MlpCost {
   double state = 0.0, velocity = 0.0;
-  bool any() const { return state != 0.0 || velocity != 0.0; }
+  PMP_HD constexpr bool any() const { return state != 0.0 || velocity != 0.0; }
+};
+
+// What is kept of a stage: rows, the state first; the velocity from row `velocity_row` on, -1 where it is not kept.
+struct MlpRecord {
+  int dim = 0, rows = 0, velocity_row = -1;
 };
 
 template <class T>
@@ -44,9 +49,12 @@ template <class T>
 struct MlpPart {
   long first = 0;
   int count = 0;
-  T* tape = nullptr;        // of the whole horizon; otherwise a segment of it lies in the workspace
-  T* sums = nullptr;        // [rows of weights][row_size], added to
-  double* value = nullptr;  // scale sum |x1 - target|^2 + cost_scale sum cost, added to
+  T* tape = nullptr;          // of the whole horizon, or of a segment; otherwise a segment of it lies in the workspace
+  T* starts = nullptr;        // beside a tape: the states at the start of each segment
+  int segment = 0;            // beside a tape: its steps; 0 is the whole horizon
+  T* sums = nullptr;          // [rows of weights][row_size], added to; of a block of a GPU see mlp_block_field.hpp
+  long long weight_rows = 0;  // for these
+  double* value = nullptr;    // scale sum |x1 - target|^2 + cost_scale sum cost, added to
   void* workspace = nullptr;
 };
 

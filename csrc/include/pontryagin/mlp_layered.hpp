@@ -1,26 +1,29 @@
 // A multilayer perceptron of any shape over a block of W lanes: layer by layer.
 #pragma once
 
-#include "layout.hpp"
 #include "mlp_activation.hpp"
 #include "mlp_product.hpp"
+#include "mlp_rows.hpp"
 
 namespace pontryagin {
 inline namespace PMP_ISA {
 
 // f(t, x) and its transpose. Field concept of mlp_sweep.hpp.
 template <class T, int W>
-class LayeredField {
+class LayeredField : public RecordField<Pack<T, W>> {
  public:
   using Real = Pack<T, W>;
 
-  static long scratch_size(const MlpNet& net) { return static_cast<long>(2 * net.widest + net.widest_matrix) * W; }
-  LayeredField(const MlpNet& net, const MlpWeights<T>& weights, T* scratch, T* accumulators)
-      : net_(net),
-        weights_(weights),
-        delta_{scratch, scratch + static_cast<long>(net.widest) * W},
-        transposed_(scratch + 2L * net.widest * W),
-        accumulators_(accumulators) {}
+  static long scratch_size(const MlpJob<T>& job) {
+    const MlpNet& net = *job.net;
+    return LaneSums<Real>::size(net) + static_cast<long>(2 * net.widest + net.widest_matrix) * W;
+  }
+  LayeredField(const MlpJob<T>& job, const MlpPart<T>& part, T* scratch, PackRows<Real>)
+      : net_(*job.net), weights_(job.weights), sums_(net_, part.sums, scratch, job.backward) {
+    scratch += LaneSums<Real>::size(net_);
+    delta_[0] = scratch, delta_[1] = scratch + static_cast<long>(net_.widest) * W;
+    transposed_ = scratch + 2L * net_.widest * W;
+  }
 
   // Fills the record's outputs and slopes from its state, and the velocity f.
   void forward(T* record, T time, int row, T* velocity, bool slopes) {
@@ -35,7 +38,8 @@ class LayeredField {
   }
 
   // From the costate of the velocity, `m`: the derivative in the state, `g`, and sums of those in the weights.
-  void backward(const T* record, T time, int row, const T* m, T* sums, T* g) {
+  void backward(const T* record, T time, int row, const T* m, T* g) {
+    sums_.use(row);
     T* delta = delta_[0];
     T* other = delta_[1];
     for (long i = 0; i < net_.dim * W; i += W) Real::load(m + i).store(delta + i);
@@ -45,12 +49,14 @@ class LayeredField {
       activation::retreat<Lanes<Real>>(layer.activation, delta, record + layer.output_row * W,
                                        record + layer.slope_row * W, static_cast<long>(layer.out) * W);
       if (layer.narrow) add_narrow(layer, delta, input, time);
-      else add_wide(layer, delta, input, time, sums);
+      else add_wide(layer, delta, input, time, sums_.row());
       layer_backward(layer, matrix(l, row), delta, l == 0 ? g : other);
       T* const spare = delta;
       delta = other, other = spare;
     }
   }
+
+  void end() { sums_.use(-1); }
 
  private:
   const T* matrix(int l, int row) const {
@@ -91,7 +97,7 @@ class LayeredField {
     });
   }
 
-  T* accumulator(const MlpLayer& layer, int i) const { return accumulators_ + (layer.lane_first + i) * Real::lanes; }
+  T* accumulator(const MlpLayer& layer, int i) const { return sums_.at(layer.lane_first + i); }
 
   static PMP_INLINE void add(Lanes<Real> value, T* to) { (Lanes<Real>::load(to) + value).store(to); }
 
@@ -123,9 +129,9 @@ class LayeredField {
 
   const MlpNet& net_;
   const MlpWeights<T>& weights_;
-  T* const delta_[2];
-  T* const transposed_;
-  T* const accumulators_;
+  LaneSums<Real> sums_;
+  T* delta_[2];
+  T* transposed_;
 };
 
 }  // namespace PMP_ISA

@@ -3,19 +3,20 @@
 
 #include "mlp_activation.hpp"
 #include "mlp_product.hpp"
+#include "mlp_rows.hpp"
 
 namespace pontryagin {
 inline namespace PMP_ISA {
 
 // f_i = c_i + sum_j V_ij sigma(b_j + sum_k W_jk x_k + W_jt t). Field concept of mlp_sweep.hpp.
 template <class T, int W, int D>
-class NarrowField {
+class NarrowField : public RecordField<Pack<T, W>> {
  public:
   using Real = Pack<T, W>;
 
-  static long scratch_size(const MlpNet&) { return 0; }
-  NarrowField(const MlpNet& net, const MlpWeights<T>& weights, T*, T* accumulators)
-      : net_(net), weights_(weights), accumulators_(accumulators) {}
+  static long scratch_size(const MlpJob<T>& job) { return LaneSums<Real>::size(*job.net); }
+  NarrowField(const MlpJob<T>& job, const MlpPart<T>& part, T* scratch, PackRows<Real>)
+      : net_(*job.net), weights_(job.weights), sums_(net_, part.sums, scratch, job.backward) {}
 
   PMP_NOINLINE void forward(T* record, T time, int row, T* velocity, bool slopes) {
     if (net_.layers[0].activation == Activation::tanh)
@@ -38,7 +39,8 @@ class NarrowField {
           slopes && net_.layers[0].slope_row >= 0);
   }
 
-  PMP_NOINLINE void backward(const T* record, T time, int row, const T* m, T*, T* g) {
+  PMP_NOINLINE void backward(const T* record, T time, int row, const T* m, T* g) {
+    sums_.use(row);
     const MlpLayer& hidden = net_.layers[0];
     const T* slope = record + hidden.slope_row * W;
     switch (hidden.activation) {
@@ -55,6 +57,8 @@ class NarrowField {
                          [&](Real d, Real, int j) PMP_INLINE_LAMBDA { return d * Real::load(slope + j * W); });
     }
   }
+
+  void end() { sums_.use(-1); }
 
  private:
   struct Parameters {
@@ -99,8 +103,8 @@ class NarrowField {
     const Parameters p = parameters(row);
     const int units = hidden.out;
     constexpr int L = Real::lanes;
-    T *to_w = accumulators_ + hidden.lane_first * L, *to_b = to_w + units * hidden.columns() * L;
-    T *to_v = accumulators_ + last.lane_first * L, *to_c = to_v + D * units * L;
+    T *to_w = sums_.at(hidden.lane_first), *to_b = to_w + units * hidden.columns() * L;
+    T *to_v = sums_.at(last.lane_first), *to_c = to_v + D * units * L;
     Array<Real, D> x, lam, gx;
     each(Size<D>(), [&](auto i) PMP_INLINE_LAMBDA {
       x[i] = Real::load(record + i * W);
@@ -134,7 +138,7 @@ class NarrowField {
 
   const MlpNet& net_;
   const MlpWeights<T>& weights_;
-  T* const accumulators_;
+  LaneSums<Real> sums_;
 };
 
 }  // namespace PMP_ISA
