@@ -14,11 +14,10 @@ from pontryagin.backend.newton_native import choose
 from pontryagin.optim import Callback
 from pontryagin.optim.newton import NewtonInfo, NewtonResult, NewtonSettings, Warm
 from pontryagin.optim.newton.barrier import with_room
-from pontryagin.optim.newton.iterate import part_of, residuals_without_slacks
 from pontryagin.optim.newton.scaling import Scales, half_width, scaled_as_control
-from pontryagin.optim.newton.worst import worst_constraint
+from pontryagin.optim.newton.worst import worst_of
 from pontryagin.problem import Problem
-from pontryagin.shooting import Primal, Rows
+from pontryagin.shooting import Primal
 from pontryagin.status import Status
 
 #: NewtonStatus of the core; 0 is what still ran.
@@ -71,7 +70,7 @@ def solve_compiled(
         iterations=found["iterations"].astype(np.int64),
         residual=np.maximum(measures[:, 1], measures[:, 3]),
         violation=measures[:, 2],
-        worst=_worst(shooting, scales, point, status),
+        worst=worst_of(shooting, scales, point, measures[:, 2]),
         history=history,
     )
 
@@ -86,18 +85,6 @@ def _begin(shooting: CompiledShooting, start: Primal | Warm) -> tuple[list[np.nd
     unknowns = [np.array(value, dtype=np.float64, order="C") for value in (start.state, start.control)]
     unknowns += [np.zeros(shape) for shape in (start.state.shape, (batch, len(statement.end_names)), rows, rows)]
     return unknowns, np.zeros(batch, dtype=bool)
-
-
-def _worst(shooting: CompiledShooting, scales: Scales, point: Primal, status: list[Status]) -> list[str]:
-    """The constraint that is violated most, of problems that were not solved."""
-    worst = [""] * len(status)
-    rows: Rows = np.array([b for b, one in enumerate(status) if one is not Status.CONVERGED], dtype=np.intp)
-    if len(rows):
-        some, at = shooting.select(rows), part_of(point, rows)
-        wrong = residuals_without_slacks(some, at)
-        for b, clause in zip(rows, worst_constraint(some.statement, part_of(scales, rows), wrong), strict=True):
-            worst[b] = clause
-    return worst
 
 
 def _info(iteration: int, row: tuple[float, ...], sweeps: int, seconds: float) -> NewtonInfo:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -29,6 +30,8 @@ from pontryagin.step_equations import Function, StepEquations
 from pontryagin.tableau import Tableau
 
 Inputs = dict[str, Array]
+
+Own = TypeVar("Own", bound="ReferenceShooting")
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class ReferenceShooting:
 
     # -- the interface -----------------------------------------------------------------------------------------------
 
-    def select(self, rows: Rows) -> ReferenceShooting:
+    def select(self: Own, rows: Rows) -> Own:
         """These problems of the batch."""
         return replace(self, initial=self.initial[rows], theta=self.theta[rows], data=self.data[rows])
 

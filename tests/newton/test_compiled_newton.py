@@ -60,7 +60,9 @@ def test_compiled_functions_give_the_steps_of_the_interpreter(batch):
     one, other = (in_core(problem, twin, backend, 1) for backend in ("native", "interpreter"))
     assert one.backend == "native"
     weight = np.ones(batch)
-    assert largest_difference(one.linearise(point, dual, weight, True), other.linearise(point, dual, weight, True)) < 1e-13
+    assert (
+        largest_difference(one.linearise(point, dual, weight, True), other.linearise(point, dual, weight, True)) < 1e-13
+    )
 
 
 @pytest.mark.parametrize("kind", ["linear", "constant"])

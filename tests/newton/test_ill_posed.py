@@ -15,25 +15,7 @@ LIMIT = 150
 #: Of verify(): these grids are coarse.
 ACCURACY = 1e-4
 
-#: What the solver cannot do yet, and why.
-KNOWN = {
-    "less effort than any way needs": "one restoration follows the other, and steps between them become tiny",
-    "the square of a control, with a minus": "a stationary point is taken for a minimum whatever its curvature",
-    "a product of two controls": "a stationary point is taken for a minimum whatever its curvature",
-    "two controls whose sum alone is seen": "delta cannot fall below rounding of rho, so that steps stop growing",
-    "a target that full thrust alone reaches": "bounds leave no interior, and multipliers grow without end",
-    "a final time on its lower bound": "verify() wants the bound to more digits than the barrier gives",
-    "states of a thousand millions": "a state that is zero along the guess has the scale one, far below its rounding",
-}
-
 INFEASIBLE, UNBOUNDED, DEGENERATE = infeasible(), unbounded(), degenerate()
-
-
-def cases(names):
-    return [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=KNOWN[name])) if name in KNOWN else name
-        for name in names
-    ]
 
 
 def solve(problem):
@@ -44,7 +26,7 @@ def solve(problem):
     return solution
 
 
-@pytest.mark.parametrize("name", cases(INFEASIBLE))
+@pytest.mark.parametrize("name", INFEASIBLE)
 def test_a_problem_without_an_answer_is_infeasible_and_names_what_fails(name):
     problem, worst = INFEASIBLE[name]
     solution = solve(problem)
@@ -53,14 +35,14 @@ def test_a_problem_without_an_answer_is_infeasible_and_names_what_fails(name):
     assert not solution.verify(ACCURACY).ok
 
 
-@pytest.mark.parametrize("name", cases(UNBOUNDED))
+@pytest.mark.parametrize("name", UNBOUNDED)
 def test_a_cost_that_falls_without_end_is_unbounded(name):
     solution = solve(UNBOUNDED[name])
     assert solution.status is Status.UNBOUNDED, solution
     assert abs(float(solution.objective)) > 1e6
 
 
-@pytest.mark.parametrize("name", cases(DEGENERATE))
+@pytest.mark.parametrize("name", DEGENERATE)
 def test_a_degenerate_problem_ends_in_a_status_that_its_report_confirms(name):
     problem, allowed = DEGENERATE[name]
     solution = solve(problem)

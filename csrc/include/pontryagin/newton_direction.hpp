@@ -40,11 +40,7 @@ class NewtonDirection {
       first[l] = known ? (one.last_delta / 3 > 1e-12 ? one.last_delta / 3 : 1e-12) : x_.set.first_regularisation;
       factor[l] = known ? 8.0 : 100.0, needed[l] = false;
     }
-    for (int i = 0; i < x_.nz; ++i) riccati_.proximal[i] = Real(1) / (x_.scale[i] * x_.scale[i]);
-    for (int i = 0; i < x_.r; ++i) riccati_.rho[i] = Real(x_.set.penalty) / (x_.unit_end[i] * x_.unit_end[i]);
-    riccati_.relaxed = x_.gathered([](const Lane& one) {
-      return one.restoring && one.phase == Phase::running ? 1.0 : 0.0;
-    });
+    set_scales();
     while (true) {
       for (int l = 0; l < W; ++l) x_.lane[l].delta = delta[l];
       const Real good = riccati_.factorise(x_.slopes.hessian, x_.slopes, regularisation());
@@ -100,6 +96,58 @@ class NewtonDirection {
     x_.barrier.direction(x_.slopes, x_.sigma, x_.lambda, x_.mu(), wrong.path, step.d, dsigma, dlambda, longest, longest_dual);
   }
 
+  // Of the lanes that ask (saddle), which ones have negative curvature, and in x.step where it is: with delta just enough,
+  // (H + delta D)^{-1} magnifies the directions of the most negative curvature in whatever it is given. The matrices are
+  // condensed already.
+  bool find_saddles() {
+    set_scales();
+    const auto some = [this] {
+      for (int l = 0; l < W; ++l)
+        if (x_.lane[l].saddle) return true;
+      return false;
+    };
+    for (int l = 0; l < W; ++l) x_.lane[l].delta = flat;
+    for (bool first = true, again = true; again; first = false) {
+      const Real good = riccati_.factorise(x_.slopes.hessian, x_.slopes, regularisation());
+      again = false;
+      for (int l = 0; l < W; ++l) {
+        Lane& one = x_.lane[l];
+        const bool definite = x_.at(good, l) > 0;
+        if (first && definite) one.saddle = false;
+        if (!one.saddle || definite || one.delta >= x_.set.largest_regularisation) continue;
+        one.delta *= 4;
+        again = true;
+      }
+      if (!some()) return false;
+    }
+    riccati_.factorise_end(x_.slopes);
+    const long nodes = x_.p.steps + 1L;
+    fill(gradient_, Real(0), nodes * x_.row());
+    for (long k = 0; k < nodes; ++k)
+      for (int a = 0; a < (k < x_.p.steps ? x_.nz : x_.ns); ++a) {
+        const double weight = x_.p.bound_weights[k * x_.nz + a] * __builtin_cos(static_cast<double>(k * x_.nz + a));
+        gradient_[k * x_.row() + a] = Real(weight) / x_.scale[a];
+      }
+    const auto none = [](Real* rows, long count) { fill(rows, Real(0), count); };
+    Residuals<Real>& zero = x_.trial_wrong;
+    none(zero.defect, static_cast<long>(x_.p.steps) * x_.ns), none(zero.initial, x_.ns), none(zero.end, x_.r);
+    none(zero.path, nodes * x_.p.rows);
+    NewtonStep<Real>& step = x_.step;
+    riccati_.solve(x_.slopes.hessian, x_.slopes, regularisation(), gradient_, zero, __builtin_inf(), x_.scale, x_.unit_end,
+                   step);
+    Real size(0);
+    for (long k = 0; k < nodes; ++k)
+      for (int a = 0; a < (k < x_.p.steps ? x_.nz : x_.ns); ++a)
+        size = x_.worse(size, abs(x_.barrier.component(step.d, static_cast<int>(k), a)) / x_.scale[a]);
+    const Real factor = Real(State::pushed) / select(size > Real(0), size, Real(1));
+    for (long i = 0; i < nodes * x_.ns; ++i) step.d.s[i] = step.d.s[i] * factor;
+    for (long i = 0; i < static_cast<long>(x_.p.steps) * x_.nv; ++i) step.d.v[i] = step.d.v[i] * factor;
+    Real longest, unused;
+    x_.barrier.direction(x_.slopes, x_.sigma, x_.lambda, x_.mu(), zero.path, step.d, x_.dsigma, x_.dlambda, longest, unused);
+    for (int l = 0; l < W; ++l) x_.lane[l].length = x_.at(longest, l);
+    return true;
+  }
+
   // Along the nonlinear path of the step, in x.trial.
   void follow(Real alpha) {
     x_.steps.follow(x_.z, x_.step.d, alpha, x_.wrong.defect,
@@ -107,6 +155,16 @@ class NewtonDirection {
   }
 
  private:
+  static constexpr double flat = 1e-6;  // curvature in the scaled variables that is none
+
+  void set_scales() {
+    for (int i = 0; i < x_.nz; ++i) riccati_.proximal[i] = Real(1) / (x_.scale[i] * x_.scale[i]);
+    for (int i = 0; i < x_.r; ++i) riccati_.rho[i] = Real(x_.set.penalty) / (x_.unit_end[i] * x_.unit_end[i]);
+    riccati_.relaxed = x_.gathered([](const Lane& one) {
+      return one.restoring && one.phase == Phase::running ? 1.0 : 0.0;
+    });
+  }
+
   State& x_;
   NewtonRiccati<W> riccati_;
   Real* gradient_;

@@ -13,7 +13,7 @@ struct Merit {
 class NewtonFilter {
  public:
   static constexpr double margin_theta = 1e-5, margin_phi = 1e-8, armijo = 1e-8;
-  static constexpr double largest = 1e4, small = 1e-4;  // relative to max(1, theta) at the start
+  static constexpr double largest = 10, small = 1e-4;  // relative to max(1, theta) at the start
   static constexpr double rounding = 10 * 2.220446049250313e-16;
 
   void begin(double theta) {

@@ -142,17 +142,26 @@ class NewtonSearch {
     one.alpha = failed ? 0 : one.length;
     one.iteration += 1;
     if (one.accepted && one.joins && !one.restoring) one.filter.join(one.at);
-    const bool begins = failed && !one.restoring && !feasible;
+    bool creeps = one.accepted && one.alpha < crawl && !one.restoring && !feasible;
+    const bool begins = !one.restoring && ((failed && !feasible) || (creeps && one.crawl + 1 >= crawled));
     if (begins) one.filter.join(one.at);
-    const bool ends = one.restoring && now.theta <= restored * one.entry && one.filter.accepts(now);
+    const double enough = (one.restorations > trusted ? 0.01 : restored) * one.entry;
+    const bool ends = one.restoring && now.theta <= enough && one.filter.accepts(now);
+    creeps = creeps || (one.restoring && now.theta > (1 - slow) * one.at.theta);
+    one.crawl = creeps && !begins && !ends ? one.crawl + 1 : 0;
     const bool blocked = failed && !one.restoring && feasible;  // a model that is too long: regularise
     double floor = one.floor / 10;
     if (blocked) floor = 10 * one.floor > x_.set.first_regularisation ? 10 * one.floor : x_.set.first_regularisation;
     one.floor = floor < 0.1 * x_.set.first_regularisation ? 0 : floor;
-    one.lost = one.restoring && one.alpha < shortest_restoring && !ends;
+    // The barrier may be what holds a restoration back.
+    const bool blind = one.restoring && (one.alpha < shortest_restoring || one.crawl >= slowed) && !ends;
+    const bool lower = blind && one.mu > x_.set.warm_barrier;
+    one.lost = blind && !lower;
+    if (lower) one.mu = lowered * one.mu > x_.set.warm_barrier ? lowered * one.mu : x_.set.warm_barrier, one.crawl = 0;
     if (ends) one.last_delta = 0;
     if (begins) one.entry = one.at.theta;
     one.restoring = (one.restoring || begins) && !ends;
+    one.restorations += begins ? 1 : 0;
     one.failures = blocked ? one.failures + 1 : failed ? one.failures : 0;
     if (ends) one.phase = Phase::estimating;
   }
@@ -171,7 +180,9 @@ class NewtonSearch {
     }
   }
 
-  static constexpr double restored = 0.9, feasible_factor = 10.0, tiny = 1e-14, met = 1e-8, shortest_restoring = 1e-8;
+  static constexpr double restored = 0.9, feasible_factor = 10.0, tiny = 1e-14, met = 1e-8, shortest_restoring = 1e-8,
+                          lowered = 1e-2, crawl = 0.1, slow = 1e-3;
+  static constexpr int trusted = 4, crawled = 30, slowed = 10;
 
   State& x_;
   Direction& direction_;

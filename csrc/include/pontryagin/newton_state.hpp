@@ -24,7 +24,8 @@ struct NewtonLane {
   bool known = false;
   double weight = 1, mu = 1, delta = 0;
   double last_delta = 0, floor = 0, entry = 0;  // Memory of newton.py
-  bool restoring = false, lost = false;
+  bool restoring = false, lost = false, saddle = false;
+  int pushes = 0, crawl = 0, restorations = 0;
   int failures = 0, iteration = 0;
   double alpha = 0;
   double dual = 0, primal = 0, complementarity = 0;
@@ -134,11 +135,15 @@ class NewtonState {
 
   static PMP_INLINE Real worse(Real a, Real b) { return max(a, b); }  // not a number if either is
 
+  // The largest residual, scaled; of the dynamics, by the size of the states where that is more.
   Real violation(const Residuals<Real>& wrong) const {
     Real worst(0);
-    for (int k = 0; k < p.steps; ++k)
-      for (int a = 0; a < ns; ++a) worst = worse(worst, abs(wrong.defect[static_cast<long>(k) * ns + a] / scale[a]));
-    for (int a = 0; a < ns; ++a) worst = worse(worst, abs(wrong.initial[a] / scale[a]));
+    for (int a = 0; a < ns; ++a) {
+      Real unit = scale[a], largest = abs(wrong.initial[a]);
+      for (int k = 0; k <= p.steps; ++k) unit = worse(unit, abs(z.s[static_cast<long>(k) * ns + a]));
+      for (int k = 0; k < p.steps; ++k) largest = worse(largest, abs(wrong.defect[static_cast<long>(k) * ns + a]));
+      worst = worse(worst, largest / unit);
+    }
     for (int i = 0; i < r; ++i) worst = worse(worst, abs(wrong.end[i] / unit_end[i]));
     for (int k = 0; k <= p.steps; ++k)
       for (int i = 0; i < p.rows; ++i)
@@ -151,7 +156,9 @@ class NewtonState {
     for (int k = 0; k < p.steps; ++k)
       for (int a = 0; a < ns; ++a) total = total + abs(wrong.defect[static_cast<long>(k) * ns + a] / scale[a]);
     for (int a = 0; a < ns; ++a) total = total + abs(wrong.initial[a] / scale[a]);
-    for (int i = 0; i < r; ++i) total = total + abs(wrong.end[i] / unit_end[i]);
+    Real square(0);
+    for (int i = 0; i < r; ++i) square = fma(wrong.end[i] / unit_end[i], wrong.end[i] / unit_end[i], square);
+    if (r > 0) total = fma(Real(__builtin_sqrt(static_cast<double>(r))), sqrt(square), total);
     for (int k = 0; k <= p.steps; ++k)
       for (int i = 0; i < p.rows; ++i)
         total = fma(Real(p.path_weights[k * p.rows + i]),
@@ -317,6 +324,7 @@ class NewtonState {
     batch.status[b] = static_cast<int>(status), batch.iterations[b] = one.iteration;
   }
 
+  static constexpr double pushed = 1e-2;  // of the scales, by which a saddle is left
   static constexpr double central = 1e10;  // multipliers stay within this factor of mu / sigma
 
   const NewtonProblem& p;

@@ -57,13 +57,14 @@ class NewtonTile {
     linearise();
     begin();
     measure();
+    const bool condensed = leave_saddles();
     retire();
     if (!x_.anyone(Phase::running) && !x_.anyone(Phase::estimating)) {
       release();
       return;
     }
     lower_barrier();
-    direction_.condense();
+    if (!condensed) direction_.condense();
     direction_.factorise();
     direction_.find();
     estimate();
@@ -246,6 +247,38 @@ class NewtonTile {
     if (one.alpha < row.step) row.step = one.alpha;
   }
 
+  // Where all conditions of first order hold but the curvature is negative somewhere, the point moves along it, in a
+  // direction that keeps the linearised constraints. Returns whether the inequalities are in the matrices now.
+  bool leave_saddles() {
+    bool some = false;
+    for (int l = 0; l < W; ++l) {
+      Lane& one = x_.lane[l];
+      one.saddle = one.phase == Phase::running && error_of(one) <= x_.set.tolerance && one.pushes < most_pushes;
+      some = some || one.saddle;
+    }
+    if (!some) return false;
+    direction_.condense();
+    if (!direction_.find_saddles()) return true;
+    const Real alpha = x_.gathered([](const Lane& one) { return one.length; });
+    x_.barrier.moved(x_.z, x_.sigma, alpha, x_.step.d, x_.dsigma, x_.trial, x_.trial_sigma);
+    for (int l = 0; l < W; ++l) {
+      Lane& one = x_.lane[l];
+      if (!one.saddle) continue;
+      one.mu = one.mu > State::pushed ? one.mu : State::pushed;
+      one.pushes += 1;
+      one.filter.empty();
+      one.phase = Phase::waiting;
+    }
+    const Real mu = x_.mu();
+    const auto moved = x_.gathered([](const Lane& one) { return one.saddle ? 1.0 : 0.0; }) > Real(0);
+    x_.take_states(moved);
+    for (int row = 0; row < x_.count; ++row) {
+      x_.sigma[row] = select(moved, x_.trial_sigma[row], x_.sigma[row]);
+      x_.lambda[row] = select(moved, mu / x_.sigma[row], x_.lambda[row]);
+    }
+    return true;
+  }
+
   void retire() {
     for (int l = 0; l < W; ++l) {
       Lane& one = x_.lane[l];
@@ -319,7 +352,8 @@ class NewtonTile {
   }
 
   // The constants of newton.py.
-  static constexpr double complementarity_weight = 1e-2, largest_estimate = 1e3, unbounded = 1e10, acceptable = 1e-6;
+  static constexpr int most_pushes = 3;
+  static constexpr double complementarity_weight = 1e-2, largest_estimate = 1e3, unbounded = 1e8, acceptable = 1e-6;
 
   State x_;
   NewtonDirection<W> direction_;

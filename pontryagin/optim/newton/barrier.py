@@ -29,7 +29,7 @@ PUSH = 1e-2
 CENTRAL = 1e10
 
 #: A bound that leaves no room is moved by this, relative to one plus its size.
-ROOM = 1e-8
+ROOM = 1e-9
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,7 @@ def with_room(statement: Statement) -> tuple[Array, Array]:
     """Bounds (N+1, nz) with something between them."""
     low, high = statement.low, statement.high
     with np.errstate(invalid="ignore"):
-        tight = high - low < ROOM * (1 + np.abs(low))
-        margin = np.where(tight, ROOM * (1 + np.abs(low)), 0.0)
-    return low - margin, high + margin
+        return low - ROOM * np.maximum(1, np.abs(low)), high + ROOM * np.maximum(1, np.abs(high))
 
 
 def inside(statement: Statement, start: Primal, push: float = PUSH) -> Primal:

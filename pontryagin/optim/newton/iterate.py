@@ -75,12 +75,23 @@ class Memory:
     entry: Array  # (B,) theta when the restoration began
     failures: NDArray[np.int64]  # (B,) searches in a row that failed
     lost: Mask  # (B,) a restoration that led nowhere
+    pushes: NDArray[np.int64]  # (B,) how often a saddle was left
+    crawl: NDArray[np.int64]  # (B,) short steps in a row
+    restorations: NDArray[np.int64]  # (B,) so far
 
     @classmethod
     def blank(cls, batch: int) -> Memory:
         """At the start."""
         zero, no = np.zeros(batch), np.zeros(batch, dtype=bool)
-        return cls(zero, zero.copy(), no, zero.copy(), np.zeros(batch, dtype=np.int64), no.copy())
+        return cls(
+            zero,
+            zero.copy(),
+            no,
+            zero.copy(),
+            np.zeros(batch, dtype=np.int64),
+            no.copy(),
+            *(np.zeros(batch, dtype=np.int64) for _ in range(3)),
+        )
 
 
 def residuals(shooting: Shooting, x: Iterate, values: Values) -> Residuals:
@@ -93,24 +104,12 @@ def residuals(shooting: Shooting, x: Iterate, values: Values) -> Residuals:
     )
 
 
-def residuals_without_slacks(shooting: Shooting, point: Primal) -> Residuals:
-    """At a point whose slacks are what c leaves of them."""
-    values = shooting.values(point)
-    statement = shooting.statement
-    return Residuals(
-        defect=values.next - point.state[:, 1:],
-        initial=np.where(statement.free, 0.0, shooting.initial - point.state[:, 0]),
-        end=values.end,
-        path=np.where(statement.active, np.maximum(values.path, 0.0), 0.0),
-    )
-
-
-def violation(scales: Scales, residuals: Residuals) -> Array:
-    """(B,) the largest residual, scaled."""
-    ns = residuals.initial.shape[1]
+def violation(scales: Scales, residuals: Residuals, state: Array) -> Array:
+    """(B,) the largest residual, scaled; of the dynamics, by the size of the states (B, N+1, ns) where that is more."""
+    unit = np.maximum(scales.z[:, : state.shape[2]], np.abs(state).max(1))
     parts = (
-        np.abs(residuals.defect / scales.z[:, None, :ns]).max((1, 2)),
-        np.abs(residuals.initial / scales.z[:, :ns]).max(1),
+        np.abs(residuals.defect / unit[:, None]).max((1, 2)),
+        np.abs(residuals.initial / unit).max(1),
         np.abs(residuals.end / scales.end).max(1, initial=0.0),
         np.abs(residuals.path / scales.path[:, None]).max((1, 2), initial=0.0),
     )

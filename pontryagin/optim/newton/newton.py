@@ -28,13 +28,23 @@ import numpy as np
 
 from pontryagin.optim.newton import barrier, riccati
 from pontryagin.optim.newton.barrier import Slacks
-from pontryagin.optim.newton.iterate import Direction, Iterate, Memory, Residuals, part_of, put, residuals, violation
+from pontryagin.optim.newton.iterate import (
+    Direction,
+    Iterate,
+    Memory,
+    Residuals,
+    moved,
+    part_of,
+    put,
+    residuals,
+    violation,
+)
 from pontryagin.optim.newton.line_search import SHORTEST, Found, LineSearch, merit_of
 from pontryagin.optim.newton.result import NewtonInfo, NewtonResult, NewtonSettings, Warm
 from pontryagin.optim.newton.riccati import Factors
 from pontryagin.optim.newton.scaling import Scales, scales_of
 from pontryagin.optim.newton.search import Filter, Merit
-from pontryagin.optim.newton.worst import worst_constraint
+from pontryagin.optim.newton.worst import worst_of
 from pontryagin.optim.result import Callback
 from pontryagin.shooting import Array, Dual, Mask, Primal, Rows, Shooting
 from pontryagin.status import Status
@@ -46,7 +56,7 @@ LARGE_MULTIPLIER = 100.0
 LARGEST_ESTIMATE = 1e3
 
 #: J below minus this, scaled, has no minimum.
-UNBOUNDED = 1e10
+UNBOUNDED = 1e8
 
 #: Complementarity must be so much smaller than the tolerance: near a bound, its root is what the control is off by.
 COMPLEMENTARITY = 1e-2
@@ -57,8 +67,21 @@ RESTORED = 0.9
 #: Factor of mu where a restoration finds no way on.
 LOWERED = 1e-2
 
+#: After so many restorations the next one goes on to a hundredth.
+TRUSTED = 4
+
+#: So many steps in a row that are shorter than this, while constraints are violated, make a restoration begin.
+CRAWLED, CRAWL = 30, 0.1
+
+#: A restoration leads nowhere when so many steps in a row take off less than this part of theta.
+SLOWED, SLOW = 10, 1e-3
+
 #: Where the violation is below this times the tolerance, a search does not fail because of the constraints.
 FEASIBLE = 10.0
+
+#: A point that meets the conditions of first order is left so often, by so much of the scales, where the curvature in
+#: the scaled variables is more negative than FLAT.
+PUSHES, PUSHED, FLAT = 3, 1e-2, 1e-6
 
 #: An answer that cannot be improved counts as solved with an error up to this.
 ACCEPTABLE = 1e-6
@@ -92,6 +115,7 @@ def solve_newton(
             solve.linearise()
             solve.estimate_multipliers(~solve.known)
             while True:
+                solve.leave_saddles()
                 solve.retire()
                 if solve.finished:
                     break
@@ -186,6 +210,44 @@ class _Solve:
             running &= ~verdict
         if not running.all():
             self._keep(np.flatnonzero(running))
+
+    def leave_saddles(self) -> None:
+        """Where all conditions of first order hold but the curvature is negative somewhere, move along it.
+
+        With delta just enough, (H + delta D)^{-1} magnifies the directions of the most negative curvature in whatever
+        it is given. The point moves by PUSHED, in a direction that keeps the linearised constraints.
+        """
+        rows = np.flatnonzero((self.measure.error <= self.settings.tolerance) & (self.memory.pushes < PUSHES))
+        if not len(rows):
+            return
+        _, hessian = self._condensed(np.arange(len(self.rows)), self.residuals.path)
+        delta = np.full(len(self.rows), FLAT)
+        rows = rows[~self._factors(hessian, delta, rows).definite]
+        while len(rows) and delta.max() < self.settings.largest_regularisation:
+            factors = self._factors(hessian, delta, rows)
+            if factors.definite.all():
+                break
+            delta[rows[~factors.definite]] *= 4
+        if not len(rows):
+            return
+        zero = part_of(self.residuals, rows)
+        pattern = np.cos(np.arange(self.found.gradient[0].size)).reshape(self.found.gradient[0].shape)
+        push = self.statement.bound_weights * pattern / self.scales.z[rows, None]
+        push[:, -1, self.ns :] = 0.0
+        step = riccati.solve(factors, push, 0 * zero.defect, 0 * zero.initial, 0 * zero.end)
+        dz = Primal(step.state, step.control).z
+        size = np.abs(dz / self.scales.z[rows, None]).max((1, 2))
+        dz *= (PUSHED / np.where(size > 0, size, 1.0))[:, None, None]
+        found, x = part_of(self.found, rows), part_of(self.x, rows)
+        dsigma, _ = barrier.direction(self.statement, found, x.slacks, x.mu, 0 * zero.path, dz)
+        alpha = barrier.longest_step(x.slacks.sigma, dsigma, x.mu)[:, None, None]
+        new = moved(self.statement, x, alpha * dz, alpha * dsigma)
+        mu = np.maximum(x.mu, PUSHED)
+        put(self.x, rows, replace(new, slacks=barrier.recentred(new.slacks, mu, np.ones(len(rows))), mu=mu))
+        self.memory.pushes[rows] += 1
+        pushed = np.isin(np.arange(len(self.rows)), rows)
+        self.filters = self.filters.emptied(pushed)
+        self.linearise()
 
     def lower_barrier(self) -> None:
         """mu <- max(smallest, min(factor mu, mu^power)) where the barrier problem is solved; an empty filter."""
@@ -317,16 +379,20 @@ class _Solve:
         memory, settings, failed = self.memory, self.settings, ~ended.accepted
         self.filters = self.filters.joined(at, ended.joins)
         feasible = self.measure.primal <= FEASIBLE * settings.tolerance
-        begins = failed & ~memory.restoring & ~feasible
+        short = ended.accepted & (ended.alpha < CRAWL) & ~memory.restoring & ~feasible
+        begins = ~memory.restoring & ((failed & ~feasible) | (short & (memory.crawl + 1 >= CRAWLED)))
         self.filters = self.filters.joined(at, begins)
         ends = np.zeros(len(begins), dtype=bool)
         if memory.restoring.any():
             now = merit_of(self.shooting, self.scales, self.x, self.shooting.values(self.x.primal))
-            ends = memory.restoring & (now.theta <= RESTORED * memory.entry) & self.filters.accepts(now)
+            enough = np.where(memory.restorations > TRUSTED, 0.01, RESTORED) * memory.entry
+            ends = memory.restoring & (now.theta <= enough) & self.filters.accepts(now)
+            short |= memory.restoring & (now.theta > (1 - SLOW) * at.theta)
+        crawl = np.where(short & ~begins & ~ends, memory.crawl + 1, 0)
         blocked = failed & ~memory.restoring & feasible  # a model that is too long: regularise
         floor = np.where(blocked, np.maximum(10 * memory.floor, settings.first_regularisation), memory.floor / 10)
         self.restored = ends
-        blind = memory.restoring & (ended.alpha < SHORTEST) & ~ends
+        blind = memory.restoring & ((ended.alpha < SHORTEST) | (crawl >= SLOWED)) & ~ends
         lower = blind & (self.x.mu > settings.warm_barrier)
         mu = np.where(lower, np.maximum(LOWERED * self.x.mu, settings.warm_barrier), self.x.mu)
         self.x = replace(self.x, mu=mu)
@@ -337,6 +403,9 @@ class _Solve:
             entry=np.where(begins, at.theta, memory.entry),
             failures=np.where(blocked, memory.failures + 1, np.where(failed, memory.failures, 0)),
             lost=blind & ~lower,
+            pushes=memory.pushes,
+            crawl=np.where(lower, 0, crawl),
+            restorations=memory.restorations + begins,
         )
 
     # -- measures ----------------------------------------------------------------------------------------------------
@@ -352,7 +421,9 @@ class _Solve:
         slope[:, 0, :ns] *= self.statement.free
         unit = np.maximum(1.0, np.abs(x.costate * scales.z[:, None, :ns]).mean((1, 2)) / LARGE_MULTIPLIER)
         dual = np.abs(slope * scales.z[:, None] / self.statement.bound_weights).max((1, 2)) / unit
-        return Measure(dual, violation(scales, self.residuals), self._complementarity(np.zeros_like(x.mu)))
+        return Measure(
+            dual, violation(scales, self.residuals, x.primal.state), self._complementarity(np.zeros_like(x.mu))
+        )
 
     def _complementarity(self, mu: Array) -> Array:
         """(B,) largest |sigma lambda - mu|."""
@@ -394,7 +465,7 @@ class _Solve:
             iterations=self.counts,
             residual=np.maximum(self.ends.dual, self.ends.complementarity),
             violation=self.ends.primal,
-            worst=worst_constraint(self.everything.statement, self.all_scales, residuals(self.everything, x, values)),
+            worst=worst_of(self.everything, self.all_scales, x.primal, self.ends.primal),
             history=self.history,
         )  # fmt: skip
 

@@ -25,7 +25,7 @@ MARGIN_THETA, MARGIN_PHI, ARMIJO = 1e-5, 1e-8, 1e-8
 POWER_SLOPE, POWER_THETA = 2.3, 1.1
 
 #: Relative to max(1, theta) at the start: no trial may have more, and below the other one phi decides.
-LARGEST, SMALL = 1e4, 1e-4
+LARGEST, SMALL = 10, 1e-4
 
 #: Rounding of phi, relative.
 ROUNDING = 10 * float(np.finfo(np.float64).eps)
