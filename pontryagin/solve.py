@@ -15,7 +15,7 @@ from torch import Tensor
 from pontryagin.answer import Answer
 from pontryagin.backend.select import BACKENDS
 from pontryagin.control import Control
-from pontryagin.errors import NotYetSupported, ProblemError, unknown_name
+from pontryagin.errors import CaptureError, NotYetSupported, ProblemError, unknown_name
 from pontryagin.guess import Start, read_guess
 from pontryagin.instances import Instances, read_instances
 from pontryagin.newton import NewtonAnswer
@@ -24,11 +24,16 @@ from pontryagin.problem import Problem
 from pontryagin.progress import Progress
 from pontryagin.refine import Found, Options, Search, first_grid, posed
 from pontryagin.solution import Solution
+from pontryagin.step_equations import derive_step
 from pontryagin.tableau import tableau_named
 from pontryagin.time_grid import CONTROL_KINDS
 
-#: What "auto" stands for where it can take the problem.
-DEFAULT_METHOD = "lbfgs"
+#: What "auto" stands for: the first where functions can be captured as formulas and there are not too many components,
+#: the second elsewhere.
+DEFAULT_METHOD, LARGE_METHOD = "newton", "lbfgs"
+
+#: States and controls together up to which a problem counts as small or medium.
+MEDIUM = 64
 
 #: All methods.
 KNOWN = (*METHODS, "newton")
@@ -63,9 +68,9 @@ def solve(
 ) -> Solution:
     """Minimise (or maximise) the objective of a problem over its controls, and its final time where that is free.
 
-    method: "lbfgs" (projected L-BFGS), "gradient" (projected gradient), or "newton" (interior point on multiple
-        shooting, with exact second derivatives: constraints of every kind, high accuracy). "auto" is lbfgs where it can
-        take the problem, newton otherwise.
+    method: "newton" (interior point on multiple shooting, with exact second derivatives: constraints of every kind,
+        high accuracy), "lbfgs" (projected L-BFGS), or "gradient" (projected gradient). "auto" is newton where functions
+        can be captured as formulas and there are at most 64 states and controls, and lbfgs elsewhere.
     steps: of an even time grid; None refines one, from 50 to at most 1600 steps, until `accuracy` holds; after "newton"
         only where it is too coarse, so that its steps differ in length.
     control: "linear" between the nodes, or "constant" on each step. scheme: the Runge-Kutta method, a name.
@@ -85,13 +90,14 @@ def solve(
     CaptureError where "newton" cannot, or the backend asked for cannot take the problem; BackendError.
     """
     began = time.perf_counter()
-    method = _method(method, problem)
+    backend = _one_of("backend", backend, BACKENDS)
+    method = _method(method, problem, backend)
     progress = Progress() if verbose else None
     options = Options(
         method=method,
         kind=_one_of("control", control, CONTROL_KINDS),
         scheme=tableau_named(scheme).name,
-        backend=_one_of("backend", backend, BACKENDS),
+        backend=backend,
         tolerance=_positive("tolerance", tolerance),
         accuracy=_positive("accuracy", accuracy),
         max_iterations=_whole("max_iterations", max_iterations, optional=True),
@@ -212,7 +218,7 @@ def _node_data(data: Tensor, steps: int, batch: int) -> Tensor:
 # -- checks of the keywords ------------------------------------------------------------------------------------------
 
 
-def _method(name: Any, problem: Any) -> str:
+def _method(name: Any, problem: Any, backend: str) -> str:
     """The method that was asked for, or the one that suits the problem."""
     if not isinstance(problem, Problem):
         raise ProblemError(f"the problem is a {type(problem).__name__}; give a pontryagin.Problem")
@@ -222,10 +228,20 @@ def _method(name: Any, problem: Any) -> str:
         )
     _one_of("method", name, ("auto", *KNOWN))
     if name == "auto":
-        return DEFAULT_METHOD if not problem.beyond_first_order else "newton"
+        return DEFAULT_METHOD if problem.beyond_first_order or _suits_newton(problem, backend) else LARGE_METHOD
     if name != "newton":
         problem.require_solvable_by_first_order()
     return str(name)
+
+
+def _suits_newton(problem: Problem, backend: str) -> bool:
+    if backend not in ("auto", "interpreter", "native") or problem.state_dim + problem.control_dim > MEDIUM:
+        return False
+    try:
+        derive_step(problem)
+    except CaptureError:
+        return False
+    return True
 
 
 def _one_of(what: str, given: Any, known: Any) -> Any:

@@ -224,7 +224,7 @@ class NewtonTile {
         dual = x_.worse(dual, abs(slope[a] * x_.scale[a]) * Real(1 / x_.p.bound_weights[k * x_.nz + a]));
     }
     const Real unit = mean * Real(1 / (100.0 * (last + 1.0) * x_.ns));
-    dual = dual / select(unit > Real(1), unit, Real(1));
+    dual = dual / select(unit > Real(1), select(unit < Real(largest_unit), unit, Real(largest_unit)), Real(1));
     const Real primal = x_.violation(x_.wrong), product = x_.barrier.complementarity(x_.sigma, x_.lambda, Real(0));
     for (int l = 0; l < W; ++l)
       if (x_.lane[l].phase == Phase::running) {
@@ -353,6 +353,7 @@ class NewtonTile {
 
   // The constants of newton.py.
   static constexpr int most_pushes = 3;
+  static constexpr double largest_unit = 1e4;
   static constexpr double complementarity_weight = 1e-2, largest_estimate = 1e3, unbounded = 1e8, acceptable = 1e-6;
 
   State x_;
