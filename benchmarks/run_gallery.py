@@ -26,7 +26,7 @@ def run() -> Report:
         problem = entry.problem()
         guess = None if entry.guess is None else torch.tensor(entry.guess(problem), dtype=torch.float64)
         start = time.perf_counter()
-        solution = pmp.solve(problem, guess=guess, steps=entry.steps)
+        solution = pmp.solve(problem, guess=guess)
         seconds = time.perf_counter() - start
         reference = entry.reference.objective
         error = abs(float(solution.objective) - reference) / abs(reference)

@@ -29,7 +29,7 @@ def run(entry: Entry, options: argparse.Namespace) -> bool:
     solution = solve(
         problem,
         method=options.method,
-        steps=entry.steps if options.steps is None else options.steps,
+        steps=options.steps,
         control=options.control,
         scheme=options.scheme,
         backend=options.backend,

@@ -9,7 +9,6 @@ Such a module states its problem in mathematics in its docstring, and has
     problem()   the Problem; its functions are those of the module, so that it can be pickled
     guess(problem), optional: a first control that a person would try where zero (or the middle of the bounds) is a bad
                 one: m numbers for a constant control, or rows (K, m) at K evenly spaced nodes of the horizon
-    steps       optional: a number of steps that suits the problem
 """
 
 from __future__ import annotations
@@ -75,7 +74,6 @@ class Entry:
     tags: tuple[str, ...]
     tolerance: Tolerance
     guess: Guess | None = None
-    steps: int | None = None
 
 
 def names() -> list[str]:
@@ -116,5 +114,4 @@ def entry_of(module: ModuleType) -> Entry:
         tags=tuple(module.tags),
         tolerance=tolerance,
         guess=getattr(module, "guess", None),
-        steps=getattr(module, "steps", None),
     )

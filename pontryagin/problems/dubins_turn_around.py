@@ -45,3 +45,8 @@ def problem() -> Problem:
         control_bounds=(-1.0, 1.0),
         name="dubins_turn_around",
     )
+
+
+def guess(problem: Problem) -> list[float]:
+    """A turn to one side."""
+    return [1.0]

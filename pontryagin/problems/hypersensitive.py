@@ -17,7 +17,6 @@ from pontryagin.problems._registry import Reference
 
 tags = ("terminal constraint",)
 tolerance = "smooth"
-steps = 500
 reference = Reference(
     objective=1.330806904943,
     digits=13,

@@ -45,3 +45,8 @@ def problem() -> Problem:
         control_bounds=(-1.0, 1.0),
         name="reeds_shepp_turn_around",
     )
+
+
+def guess(problem: Problem) -> list[list[float]]:
+    """A turn to one side in three moves: forwards, backwards, forwards."""
+    return [[1.0, 1.0], [-1.0, -1.0], [1.0, 1.0]]
