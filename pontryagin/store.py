@@ -21,6 +21,7 @@ from pontryagin.control import Control
 from pontryagin.control_set import ControlSet
 from pontryagin.data import Data
 from pontryagin.errors import ProblemError
+from pontryagin.optim.newton.result import NewtonInfo
 from pontryagin.optim.result import IterationInfo
 from pontryagin.problem import Problem
 from pontryagin.records import Level
@@ -82,7 +83,7 @@ def load(path: str | PathLike[str], problem: Problem | None) -> dict[str, Any]:
         "control": Control(arrays["control"], about["control_kind"], TimeGrid(arrays["nodes"])),
         "data": Data(arrays["data"], arrays["data_time"], about["data_kind"]) if "data" in arrays else None,
         "status": Status[status] if isinstance(status, str) else [Status[one] for one in status],
-        "history": [_record(IterationInfo, row) for row in about["history"]],
+        "history": [_record(NewtonInfo if "barrier" in row else IterationInfo, row) for row in about["history"]],
         "levels": [_record(Level, level) for level in about["levels"]],
         "stored_slopes": (arrays["state_slope"], arrays["costate_slope"]),
     }

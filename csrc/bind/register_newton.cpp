@@ -103,14 +103,15 @@ class BoundNewton {
 
   // Solves in place; `told(row of the history)` may ask to stop. Returns measures, scales, status, iterations, history.
   py::dict solve(py::array_t<double>& state, py::array_t<double>& control, py::array_t<double>& costate,
-                 py::array_t<double>& end, py::array_t<double>& sigma, py::array_t<double>& multiplier, const Flags& known,
-                 const Numbers& initial, const Numbers& theta, const Numbers& data, const py::dict& options, int threads,
-                 const py::object& told) {
+                 py::array_t<double>& end, py::array_t<double>& sigma, py::array_t<double>& multiplier,
+                 const Flags& known, const Numbers& initial, const Numbers& theta, const Numbers& data,
+                 const py::dict& options, int threads, const py::object& told) {
     NewtonBatch batch = given(state, control, initial, theta, data);
     const NewtonProblem& p = problem_;
     const long B = batch.batch, N = p.steps, all = 2L * p.nz + p.rows;
     expect(costate, {B, N + 1, p.ns}, "costate"), expect(end, {B, p.equalities}, "end");
-    expect(sigma, {B, N + 1, all}, "sigma"), expect(multiplier, {B, N + 1, all}, "multiplier"), expect(known, {B}, "known");
+    expect(sigma, {B, N + 1, all}, "sigma"), expect(multiplier, {B, N + 1, all}, "multiplier"),
+        expect(known, {B}, "known");
     py::array_t<double> measures({B, 4L}), scale_z({B, static_cast<long>(p.nz)}), scale_weight(B),
         scale_end({B, static_cast<long>(p.equalities)}), scale_path({B, static_cast<long>(p.rows)});
     py::array_t<int> status(B), iterations(B);
@@ -188,8 +189,8 @@ class BoundNewton {
     s.barrier_factor = number("barrier_factor"), s.barrier_power = number("barrier_power");
     s.barrier_solved = number("barrier_solved"), s.first_regularisation = number("first_regularisation");
     s.largest_regularisation = number("largest_regularisation"), s.penalty = number("penalty");
-    s.max_iterations = whole("max_iterations"), s.trials = whole("trials"),
-    s.patience = whole("patience"), s.exact = o["exact"].cast<bool>(), s.warm = o["warm"].cast<bool>(), s.inside = true;
+    s.max_iterations = whole("max_iterations"), s.trials = whole("trials"), s.patience = whole("patience"),
+    s.exact = o["exact"].cast<bool>(), s.warm = o["warm"].cast<bool>(), s.inside = true;
     if (s.max_iterations < 1) throw py::value_error("newton: max_iterations is less than one");
     return s;
   }
@@ -255,7 +256,8 @@ class BoundNewton {
     const NewtonProblem& p = problem_;
     const int weights = std::max({p.n + 1, p.paths, p.ends});
     if (at.x < 1 || at.u < at.x + p.n || at.theta < at.u + p.m || at.t1 < at.theta + p.q || at.d < at.t1 + 1 ||
-        at.weights < at.d + p.nd || at.output < at.weights + weights || at.hessian < at.output || at.count <= at.hessian)
+        at.weights < at.d + p.nd || at.output < at.weights + weights || at.hessian < at.output ||
+        at.count <= at.hessian)
       throw py::value_error("newton: the rows are not in order");
   }
 
@@ -263,14 +265,15 @@ class BoundNewton {
     if (entries.size() != 8) throw py::value_error("newton: eight matrices");
     NewtonProblem& p = problem_;
     const int y = p.n + p.m + p.optimised_count + (p.free_time ? 1 : 0);
-    Entries* const targets[] = {&p.stage_jacobian, &p.stage_hessian, &p.path_jacobian, &p.path_hessian,
+    Entries* const targets[] = {&p.stage_jacobian, &p.stage_hessian, &p.path_jacobian,  &p.path_hessian,
                                 &p.end_jacobian,   &p.end_hessian,   &p.start_jacobian, &p.start_hessian};
     const int heights[] = {p.n + 1, y, p.paths, y, p.ends, y, 1, y}, values[] = {p.n + 1, p.paths, p.ends, 1};
     for (std::size_t i = 0; i < 8; ++i) {
       std::vector<int>& rows = places_.emplace_back();
       std::vector<int>& columns = places_.emplace_back();
       for (const auto& [row, column] : entries[i]) {
-        if (row < 0 || row >= heights[i] || column < 0 || column >= y) throw py::value_error("newton: an entry is out of range");
+        if (row < 0 || row >= heights[i] || column < 0 || column >= y)
+          throw py::value_error("newton: an entry is out of range");
         rows.push_back(row), columns.push_back(column);
       }
       *targets[i] = {static_cast<int>(rows.size()), rows.data(), columns.data()};
@@ -347,8 +350,8 @@ void register_newton(py::module_& module) {
       .def("linearise", &BoundNewton::linearise, py::arg("state"), py::arg("control"), py::arg("initial"),
            py::arg("theta"), py::arg("data"), py::arg("costate"), py::arg("nu"), py::arg("mu"), py::arg("weight"),
            py::arg("exact"), py::arg("threads"), "The same with all derivatives.")
-      .def("choose_start", &BoundNewton::choose_start, py::arg("state").noconvert(), py::arg("control"), py::arg("initial"),
-           py::arg("theta"), py::arg("data"), py::arg("favour"), py::arg("threads"),
+      .def("choose_start", &BoundNewton::choose_start, py::arg("state").noconvert(), py::arg("control"),
+           py::arg("initial"), py::arg("theta"), py::arg("data"), py::arg("favour"), py::arg("threads"),
            "Puts the path that the controls lead to in place of states that violate more.")
       .def("solve", &BoundNewton::solve, py::arg("state").noconvert(), py::arg("control").noconvert(),
            py::arg("costate").noconvert(), py::arg("end").noconvert(), py::arg("sigma").noconvert(),

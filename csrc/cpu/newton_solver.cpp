@@ -58,7 +58,8 @@ const NewtonKernelSet& newton_kernel_set() {
 
 // -- functions ---------------------------------------------------------------------------------------------------------
 
-NewtonFunctions::NewtonFunctions(const std::vector<Code>& codes, const std::vector<int>& results, int rows) : rows_(rows) {
+NewtonFunctions::NewtonFunctions(const std::vector<Code>& codes, const std::vector<int>& results, int rows)
+    : rows_(rows) {
   const LaneKernel<double>& kernel = kernel_set().f64[1];
   if (kernel.lanes != newton_lanes) throw std::logic_error("newton: no machine of this width");
   for (int i = 0; i < point::count; ++i) {
@@ -67,10 +68,11 @@ NewtonFunctions::NewtonFunctions(const std::vector<Code>& codes, const std::vect
     const PointProgram made = make_point_program(codes[at], results[at], rows);
     Interpreted& own = interpreted_[i];
     own.constants = made.constants, own.run = kernel.run;
-    own.code = link(made.program, {kernel.handlers, kernel.lanes, static_cast<int>(sizeof(double)), made.fixed_count, rows, 0,
-                                   static_cast<int>(made.constants.size())});
+    own.code = link(made.program, {kernel.handlers, kernel.lanes, static_cast<int>(sizeof(double)), made.fixed_count,
+                                   rows, 0, static_cast<int>(made.constants.size())});
     many_.self[i] = &own;
-    many_.fixed_bytes[i] = static_cast<long>(std::max(1, made.fixed_count)) * kernel.lanes * static_cast<long>(sizeof(double));
+    many_.fixed_bytes[i] =
+        static_cast<long>(std::max(1, made.fixed_count)) * kernel.lanes * static_cast<long>(sizeof(double));
     many_.prepare[i] = [](const void* self, void* fixed) {
       const Interpreted& one = *static_cast<const Interpreted*>(self);
       double* to = static_cast<double*>(fixed);
@@ -86,8 +88,8 @@ NewtonFunctions::NewtonFunctions(const std::vector<Code>& codes, const std::vect
 NewtonFunctions::NewtonFunctions(const NewtonTable* table) : compiled_(true) {
   if (table == nullptr) throw std::invalid_argument("native library: no table");
   if (table->border != newton_border)
-    throw std::invalid_argument("native library: version " + std::to_string(table->border) + " of the border, expected " +
-                                std::to_string(newton_border));
+    throw std::invalid_argument("native library: version " + std::to_string(table->border) +
+                                " of the border, expected " + std::to_string(newton_border));
   rows_ = table->rows;
   const auto call = [](const void* self, double* rows, void*) { static_cast<const Compiled*>(self)->call(rows); };
   for (int i = 0; i < point::count; ++i) {
@@ -152,7 +154,8 @@ bool NewtonRun::run(int threads, Interrupted interrupted) {
       auto polled = std::chrono::steady_clock::now();
       while (!stop) {
         int active = kernel_.active(own.tile);
-        for (long problem; active < share && (problem = next++) < batch_.batch; ++active) kernel_.add(own.tile, problem);
+        for (long problem; active < share && (problem = next++) < batch_.batch; ++active)
+          kernel_.add(own.tile, problem);
         if (active == 0) break;
         kernel_.iterate(own.tile);
         if (!calling_thread || interrupted == nullptr) continue;
@@ -226,9 +229,8 @@ void NewtonRun::choose_start(double favour, int threads) {
 }
 
 void NewtonRun::sweep(const SweepOfSteps& results, bool slopes, int threads) {
-  each_tile(threads, [&](void* tile, const Block& block) {
-    kernel_.sweep(tile, results, block.first, block.count, slopes);
-  });
+  each_tile(threads,
+            [&](void* tile, const Block& block) { kernel_.sweep(tile, results, block.first, block.count, slopes); });
 }
 
 }  // namespace pontryagin

@@ -43,7 +43,8 @@ PointProgram make_point_program(const Code& code, int first_result, int rows) {
     } else {
       const int count = arity(op);
       const auto at = [&](std::int32_t id) { return values[static_cast<std::size_t>(id)]; };
-      values[i] = Symbol::apply(op, at(code.a[i]), count > 1 ? at(code.b[i]) : Symbol(), count > 2 ? at(code.c[i]) : Symbol());
+      values[i] =
+          Symbol::apply(op, at(code.a[i]), count > 1 ? at(code.b[i]) : Symbol(), count > 2 ? at(code.c[i]) : Symbol());
     }
   }
   std::vector<Output> outputs;

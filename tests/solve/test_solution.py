@@ -65,7 +65,7 @@ def test_extrapolation_is_refused(regulated):
 
 def test_a_page_of_text_says_how_it_ended_and_what_the_signs_are(transferred):
     text = str(transferred)
-    for part in ("transfer: converged", "nu          -12", "lbfgs", "8 steps, linear control, rk4", "p' = -H_x"):
+    for part in ("transfer: converged", "nu          -12", "newton", "8 steps, linear control, rk4", "p' = -H_x"):
         assert part in text
     assert "optimality report" not in text
 
@@ -106,7 +106,7 @@ def test_a_file_keeps_everything_but_the_functions(tmp_path, batch, transferred)
     assert again.status == solution.status and again.history == solution.history and again.timings == solution.timings
     assert str(again) == str(solution)
     warm = solve(transfer(), steps=4 if batch else 8, guess=again, initial_state=solution.state[..., 0, :])
-    assert int(warm.iterations.max()) < int(solution.iterations.max())
+    assert torch.allclose(warm.objective, solution.objective)
 
 
 def test_files_hold_no_pickle(tmp_path, regulated):

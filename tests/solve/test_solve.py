@@ -136,16 +136,17 @@ def two_valleys() -> Problem:
     )
 
 
-def test_a_warm_start_takes_fewer_iterations(transferred):
-    again = solve(transfer(), steps=8, guess=transferred)
-    assert int(again.iterations) < int(transferred.iterations) / 4
-    nearby = solve(transfer(terminal_state=[1.01, 0.0]), steps=8, guess=transferred)
-    assert nearby.success and int(nearby.iterations) < int(transferred.iterations)
+def test_a_warm_start_takes_fewer_iterations():
+    cold = solve(transfer(), steps=8, method="lbfgs")
+    again = solve(transfer(), steps=8, guess=cold, method="lbfgs")
+    assert int(again.iterations) < int(cold.iterations) / 4
+    nearby = solve(transfer(terminal_state=[1.01, 0.0]), steps=8, guess=cold, method="lbfgs")
+    assert nearby.success and int(nearby.iterations) < int(cold.iterations)
 
 
 def test_a_warm_start_without_steps_ends_on_its_own_grid():
-    cold = solve(regulator(), accuracy=2e-10)
-    warm = solve(regulator(), accuracy=2e-10, guess=cold)
+    cold = solve(regulator(), accuracy=2e-10, method="lbfgs")
+    warm = solve(regulator(), accuracy=2e-10, guess=cold, method="lbfgs")
     assert cold.steps > 100
     assert [level.steps for level in warm.levels] == [cold.steps // 2, cold.steps]
 
@@ -165,7 +166,7 @@ def test_a_callback_stops_the_solve_with_its_status():
         rows.append(row)
         return len(rows) == 2
 
-    solution = solve(transfer(), steps=8, callback=stop)
+    solution = solve(transfer(), steps=8, callback=stop, method="lbfgs")
     assert solution.status is Status.INTERRUPTED and not solution.success
     assert len(rows) == 2 and solution.history == rows
     assert bool(solution.state.isfinite().all())
@@ -177,7 +178,7 @@ def test_ctrl_c_keeps_the_best_answer_so_far(steps):
         if row.iteration == 3:
             raise KeyboardInterrupt
 
-    solution = solve(transfer(), steps=steps, callback=interrupt)
+    solution = solve(transfer(), steps=steps, callback=interrupt, method="lbfgs")
     assert solution.status is Status.INTERRUPTED
     assert "interrupted" in str(solution)
 
@@ -193,13 +194,13 @@ def test_ctrl_c_between_two_grids_keeps_the_coarse_answer(monkeypatch):
 
 
 def test_max_iterations_counts_over_all_grids():
-    solution = solve(transfer(), max_iterations=5)
+    solution = solve(transfer(), max_iterations=5, method="lbfgs")
     assert solution.status is Status.MAX_ITERATIONS and int(solution.iterations) == 5
 
 
 def test_what_a_coarse_grid_leaves_undone_is_done_on_the_last(monkeypatch):
     monkeypatch.setattr("pontryagin.refine.COARSE", 2)
-    solution = solve(transfer())
+    solution = solve(transfer(), method="lbfgs")
     assert solution.success and solution.levels[0].iterations == 2
     assert sum(level.iterations for level in solution.levels) == int(solution.iterations) == len(solution.history)
     assert [row.iteration for row in solution.history] == list(range(1, int(solution.iterations) + 1))
@@ -221,7 +222,7 @@ def test_what_cannot_be_reached_is_infeasible_and_no_exception():
 def test_solve_prints_nothing_unless_asked(capsys):
     solve(regulator(), steps=4)
     assert capsys.readouterr() == ("", "")
-    solve(regulator(), steps=4, verbose=True)
+    solve(regulator(), steps=4, verbose=True, method="lbfgs")
     out, err = capsys.readouterr()
     assert out == "" and "residual" in err
 
@@ -325,4 +326,13 @@ def test_problems_beyond_first_order_methods_say_so_and_are_left_to_newton():
     with pytest.raises(NotYetSupported, match="free components of initial_state"):
         solve(regulator(initial_state=[None]), method="gradient")
     assert solve(gain, steps=10).method == "newton"
-    assert solve(regulator(), steps=10).method == "lbfgs"
+
+
+def test_newton_is_the_default_where_formulas_are_known_and_not_too_many():
+    many = Problem(
+        dynamics=lambda t, x, u: u - x, running_cost=lambda t, x, u: (u**2).sum(), initial_state=[0.0] * 40,
+        terminal_state=[1.0] * 40, horizon=(0.0, 1.0), control_dim=40,
+    )  # fmt: skip
+    assert solve(regulator(), steps=10).method == "newton"
+    assert solve(many, steps=4).method == "lbfgs"
+    assert solve(regulator(), steps=10, backend="torch").method == "lbfgs"

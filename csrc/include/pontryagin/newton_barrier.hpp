@@ -35,7 +35,9 @@ class NewtonBarrier {
   }
   PMP_INLINE bool is_bound(const Inequality& one) const { return one.index < 2 * nz_; }
   // Row of c.
-  PMP_INLINE long path_row(int k, const Inequality& one) const { return static_cast<long>(k) * p_.rows + one.index - 2 * nz_; }
+  PMP_INLINE long path_row(int k, const Inequality& one) const {
+    return static_cast<long>(k) * p_.rows + one.index - 2 * nz_;
+  }
 
   // r of c: c + sigma, and zero where there is none.
   void residual(const Real* path, const Real* sigma, Real* found) const {
@@ -58,7 +60,8 @@ class NewtonBarrier {
   }
 
   // What inequalities add to the Hessian, which is multiplied by `keep` first.
-  void condense(const PointSlopes<Real>& slopes, const Real* sigma, const Real* multiplier, Real keep, Real barrier) const {
+  void condense(const PointSlopes<Real>& slopes, const Real* sigma, const Real* multiplier, Real keep,
+                Real barrier) const {
     const int size = Lay::all(nz_);
     const long all = (p_.steps + 1L) * size;
     for (long i = 0; i < all; ++i) slopes.hessian[i] = select(keep > Real(0), slopes.hessian[i], Real(0));
@@ -83,8 +86,8 @@ class NewtonBarrier {
   }
 
   // The gradient of the linear-quadratic problem for residuals r of c.
-  void gradient(const PointSlopes<Real>& slopes, const Real* sigma, const Real* multiplier, Real mu, const Real* r, Real keep,
-                Real barrier, Real* found) const {
+  void gradient(const PointSlopes<Real>& slopes, const Real* sigma, const Real* multiplier, Real mu, const Real* r,
+                Real keep, Real barrier, Real* found) const {
     const long all = (p_.steps + 1L) * Lay::padded(nz_);
     for (long i = 0; i < all; ++i) found[i] = select(keep > Real(0), slopes.gradient[i], Real(0));
     each([&](int row, int k, const Inequality& one) {
@@ -146,7 +149,8 @@ class NewtonBarrier {
   // Largest |sigma lambda - mu|.
   Real complementarity(const Real* sigma, const Real* multiplier, Real mu) const {
     Real worst(0);
-    for (int row = 0; row < p_.inequality_count(); ++row) worst = max(worst, abs(fma(sigma[row], multiplier[row], -mu)));
+    for (int row = 0; row < p_.inequality_count(); ++row)
+      worst = max(worst, abs(fma(sigma[row], multiplier[row], -mu)));
     return worst;
   }
 

@@ -89,11 +89,12 @@ class NewtonDirection {
   // The step with these residuals.
   void solve(const Residuals<Real>& wrong, NewtonStep<Real>& step, Real* dsigma, Real* dlambda, Real& longest,
              Real& longest_dual) {
-    x_.barrier.gradient(x_.slopes, x_.sigma, x_.lambda, x_.mu(), wrong.path, gradient_stays(),
-                        has_barrier(), gradient_);
-    riccati_.solve(x_.slopes.hessian, x_.slopes, regularisation(), gradient_, wrong, 1e-2 * x_.set.tolerance, x_.scale, x_.unit_end,
-                   step);
-    x_.barrier.direction(x_.slopes, x_.sigma, x_.lambda, x_.mu(), wrong.path, step.d, dsigma, dlambda, longest, longest_dual);
+    x_.barrier.gradient(x_.slopes, x_.sigma, x_.lambda, x_.mu(), wrong.path, gradient_stays(), has_barrier(),
+                        gradient_);
+    riccati_.solve(x_.slopes.hessian, x_.slopes, regularisation(), gradient_, wrong, 1e-2 * x_.set.tolerance, x_.scale,
+                   x_.unit_end, step);
+    x_.barrier.direction(x_.slopes, x_.sigma, x_.lambda, x_.mu(), wrong.path, step.d, dsigma, dlambda, longest,
+                         longest_dual);
   }
 
   // Of the lanes that ask (saddle), which ones have negative curvature, and in x.step where it is: with delta just enough,
@@ -133,8 +134,8 @@ class NewtonDirection {
     none(zero.defect, static_cast<long>(x_.p.steps) * x_.ns), none(zero.initial, x_.ns), none(zero.end, x_.r);
     none(zero.path, nodes * x_.p.rows);
     NewtonStep<Real>& step = x_.step;
-    riccati_.solve(x_.slopes.hessian, x_.slopes, regularisation(), gradient_, zero, __builtin_inf(), x_.scale, x_.unit_end,
-                   step);
+    riccati_.solve(x_.slopes.hessian, x_.slopes, regularisation(), gradient_, zero, __builtin_inf(), x_.scale,
+                   x_.unit_end, step);
     Real size(0);
     for (long k = 0; k < nodes; ++k)
       for (int a = 0; a < (k < x_.p.steps ? x_.nz : x_.ns); ++a)
@@ -143,15 +144,17 @@ class NewtonDirection {
     for (long i = 0; i < nodes * x_.ns; ++i) step.d.s[i] = step.d.s[i] * factor;
     for (long i = 0; i < static_cast<long>(x_.p.steps) * x_.nv; ++i) step.d.v[i] = step.d.v[i] * factor;
     Real longest, unused;
-    x_.barrier.direction(x_.slopes, x_.sigma, x_.lambda, x_.mu(), zero.path, step.d, x_.dsigma, x_.dlambda, longest, unused);
+    x_.barrier.direction(x_.slopes, x_.sigma, x_.lambda, x_.mu(), zero.path, step.d, x_.dsigma, x_.dlambda, longest,
+                         unused);
     for (int l = 0; l < W; ++l) x_.lane[l].length = x_.at(longest, l);
     return true;
   }
 
   // Along the nonlinear path of the step, in x.trial.
   void follow(Real alpha) {
-    x_.steps.follow(x_.z, x_.step.d, alpha, x_.wrong.defect,
-                    [this](int k, int j, int a) { return riccati_.gain(k, j, a); }, x_.trial);
+    x_.steps.follow(
+        x_.z, x_.step.d, alpha, x_.wrong.defect, [this](int k, int j, int a) { return riccati_.gain(k, j, a); },
+        x_.trial);
   }
 
  private:
@@ -160,9 +163,8 @@ class NewtonDirection {
   void set_scales() {
     for (int i = 0; i < x_.nz; ++i) riccati_.proximal[i] = Real(1) / (x_.scale[i] * x_.scale[i]);
     for (int i = 0; i < x_.r; ++i) riccati_.rho[i] = Real(x_.set.penalty) / (x_.unit_end[i] * x_.unit_end[i]);
-    riccati_.relaxed = x_.gathered([](const Lane& one) {
-      return one.restoring && one.phase == Phase::running ? 1.0 : 0.0;
-    });
+    riccati_.relaxed =
+        x_.gathered([](const Lane& one) { return one.restoring && one.phase == Phase::running ? 1.0 : 0.0; });
   }
 
   State& x_;

@@ -49,8 +49,7 @@ class NewtonFilter {
   // Whether to accept a trial of length alpha from `at`, where phi has this slope; `joins` if `at` joins the filter then.
   bool verdict(Merit at, double slope, double alpha, Merit trial, bool& joins) const {
     const double descent = slope < 0 ? -slope : 0;
-    const bool switched =
-        slope < 0 && at.theta <= small_ && alpha * power_slope(descent) > power_theta(at.theta);
+    const bool switched = slope < 0 && at.theta <= small_ && alpha * power_slope(descent) > power_theta(at.theta);
     const double slack = rounding * (at.phi < 0 ? -at.phi : at.phi);
     const bool lower = trial.phi - at.phi - slack <= armijo * alpha * slope;
     const bool better =

@@ -17,7 +17,8 @@ struct NewtonWork {
 // Results of a sweep over a batch, in Python's order; nothing where something is not wanted.
 struct SweepOfSteps {
   double *cost = nullptr, *next = nullptr, *path = nullptr, *end = nullptr;  // (B,), (B, N, ns), (B, N+1, rows), (B, r)
-  double *jacobian = nullptr, *gradient = nullptr, *hessian = nullptr, *path_jacobian = nullptr, *end_jacobian = nullptr;
+  double *jacobian = nullptr, *gradient = nullptr, *hessian = nullptr, *path_jacobian = nullptr,
+         *end_jacobian = nullptr;
   // given: costates, nu, mu of c (B, N+1, rows), weight of J
   const double *costate = nullptr, *nu = nullptr, *mu = nullptr, *weight = nullptr;
 };
@@ -33,7 +34,7 @@ struct NewtonKernel {
   void (*iterate)(void* tile) = nullptr;
   int (*told)(void* tile) = nullptr;
   void (*give_up)(void* tile) = nullptr;
-  void (*choose_start)(void* tile, double favour) = nullptr;                                           // of what was added
+  void (*choose_start)(void* tile, double favour) = nullptr;  // of what was added
   void (*sweep)(void* tile, const SweepOfSteps& results, long first, int count, bool slopes) = nullptr;  // as well
 };
 

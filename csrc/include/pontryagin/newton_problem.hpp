@@ -67,14 +67,14 @@ struct NewtonProblem {
   int ns = 0, nv = 0, nz = 0;
   int paths = 0, ends = 0, equalities = 0, rows = 0;  // rows of c: paths, then the inequalities of the end
   Tableau tableau;
-  const double* nodes = nullptr;          // [N+1]
-  const double* weights = nullptr;        // [N+1]
-  const double* bound_weights = nullptr;  // [N+1][nz]
-  const double* path_weights = nullptr;   // [N+1][rows]
-  const unsigned char* free = nullptr;    // [ns]
-  const unsigned char* active = nullptr;  // [N+1][rows]
-  const double* half_width = nullptr;     // [nz] of bounds, infinite where there are none
-  const unsigned char* control = nullptr;  // [nz] whether it is scaled as a control
+  const double* nodes = nullptr;                 // [N+1]
+  const double* weights = nullptr;               // [N+1]
+  const double* bound_weights = nullptr;         // [N+1][nz]
+  const double* path_weights = nullptr;          // [N+1][rows]
+  const unsigned char* free = nullptr;           // [ns]
+  const unsigned char* active = nullptr;         // [N+1][rows]
+  const double* half_width = nullptr;            // [nz] of bounds, infinite where there are none
+  const unsigned char* control = nullptr;        // [nz] whether it is scaled as a control
   const double *low = nullptr, *high = nullptr;  // [N+1][nz] with some room
   const Inequality* inequality = nullptr;        // sorted by nodes
   const int* first_inequality = nullptr;         // [N+2]
@@ -101,8 +101,8 @@ struct NewtonBatch {
   long batch = 0;
   const double *initial = nullptr, *theta = nullptr;
   const double* data = nullptr;
-  long data_stride = 0;  // 0 where the problems share it
-  double *state = nullptr, *control = nullptr;  // in and out
+  long data_stride = 0;                                                                // 0 where the problems share it
+  double *state = nullptr, *control = nullptr;                                         // in and out
   double *costate = nullptr, *end = nullptr, *sigma = nullptr, *multiplier = nullptr;  // in where known, and out
   const unsigned char* known = nullptr;
   // out: measures (B, 4) objective, dual, primal, complementarity; scales (B, nz), (B,), (B, r), (B, rows)
@@ -112,7 +112,8 @@ struct NewtonBatch {
 
 // One row of the history, over the problems that had so many iterations: a count, a sum, and the largest or smallest.
 struct NewtonRow {
-  double running = 0, objective = 0, dual = 0, primal = 0, complementarity = 0, barrier = 0, step = 1, regularisation = 0;
+  double running = 0, objective = 0, dual = 0, primal = 0, complementarity = 0, barrier = 0, step = 1,
+         regularisation = 0;
 };
 
 }  // namespace pontryagin

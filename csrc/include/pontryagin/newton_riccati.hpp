@@ -38,7 +38,8 @@ class NewtonRiccati {
     factor_ = arena.take<Real>(nodes * triangle(nv_)), slope_ = arena.take<Real>(nodes * state());
     feed_ = arena.take<Real>(nodes * nv_), columns_ = arena.take<Real>(nodes * ns_ * r_);
     column_feed_ = arena.take<Real>(nodes * nv_ * r_), left_ = arena.take<Real>(nodes * row());
-    product_ = arena.take<Real>(static_cast<long>(ns_) * row()), inverse_ = arena.take<Real>(static_cast<long>(r_) * r_);
+    product_ = arena.take<Real>(static_cast<long>(ns_) * row()),
+    inverse_ = arena.take<Real>(static_cast<long>(r_) * r_);
     q_ = arena.take<Real>(Lay::all(nz_)), initial_ = arena.take<Real>(triangle(ns_));
     end_inverse_ = arena.take<Real>(static_cast<long>(r_) * r_);
     pushed_ = arena.take<Real>(state()), pulled_ = arena.take<Real>(row()), s_[0] = arena.take<Real>(state());
@@ -63,8 +64,7 @@ class NewtonRiccati {
       for (int b = 0; b <= a; ++b) {
         Real sum = H[Lay::first(nz_, a) + b];
         if (a == b) sum = fma(delta * Real(p_.weights[last]), proximal[a], sum);
-        for (int i = 0; i < r_; ++i)
-          sum = fma(rho[i] * slopes.end[i * state() + a], slopes.end[i * state() + b], sum);
+        for (int i = 0; i < r_; ++i) sum = fma(rho[i] * slopes.end[i * state() + a], slopes.end[i * state() + b], sum);
         P[a * state() + b] = P[b * state() + a] = sum;
       }
     fill_up(P);
@@ -122,11 +122,13 @@ class NewtonRiccati {
   // The step for g [N+1][nz] and these residuals. What a barrier costs in digits comes back when the derivative that is left
   // over is solved for once more; `matters` says of it, in the scales of the problems, from where it does.
   void solve(const Real* hessian, const PointSlopes<Real>& slopes, Real delta, const Real* gradient,
-             const Residuals<Real>& wrong, double matters, const Real* scale, const Real* unit_end, NewtonStep<Real>& step) {
+             const Residuals<Real>& wrong, double matters, const Real* scale, const Real* unit_end,
+             NewtonStep<Real>& step) {
     solve_once(slopes, gradient, wrong.defect, wrong.initial, wrong.end, step, false, Real(1));
     const Real left = left_over(hessian, slopes, delta, gradient, wrong.end, step, scale, unit_end);
     const auto refined = !(left <= Real(matters));
-    if (any(refined)) solve_once(slopes, left_, nullptr, nullptr, missed_, step, true, select(refined, Real(1), Real(0)));
+    if (any(refined))
+      solve_once(slopes, left_, nullptr, nullptr, missed_, step, true, select(refined, Real(1), Real(0)));
   }
 
  private:
@@ -318,7 +320,8 @@ class NewtonRiccati {
         out[a] = add ? fma(some, s[a], out[a]) : s[a];
       }
       if (k == last) break;
-      const Real *K = gain_ + static_cast<long>(k) * nv_ * state(), *J = slopes.jacobian + static_cast<long>(k) * n_ * row();
+      const Real *K = gain_ + static_cast<long>(k) * nv_ * state(),
+                 *J = slopes.jacobian + static_cast<long>(k) * n_ * row();
       const Real *kappa = feed_ + static_cast<long>(k) * nv_, *G = column_feed_ + static_cast<long>(k) * nv_ * r_;
       Real* control = step.d.v + static_cast<long>(k) * nv_;
       for (int j = 0; j < nv_; ++j) {
@@ -368,8 +371,8 @@ class NewtonRiccati {
 
   // H z + g + J' p - p + E' nu, which should be zero but in fixed components at k = 0, in left_, and E s_N + e in missed_.
   // Returns the largest of them, scaled.
-  Real left_over(const Real* hessian, const PointSlopes<Real>& slopes, Real delta, const Real* gradient, const Real* miss,
-                 const NewtonStep<Real>& step, const Real* scale, const Real* unit_end) {
+  Real left_over(const Real* hessian, const PointSlopes<Real>& slopes, Real delta, const Real* gradient,
+                 const Real* miss, const NewtonStep<Real>& step, const Real* scale, const Real* unit_end) {
     const int last = p_.steps;
     Real worst(0);
     for (int k = 0; k <= last; ++k) {
@@ -399,7 +402,8 @@ class NewtonRiccati {
       if (k > 0)
         for (int a = 0; a < ns_; ++a) out[a] = out[a] - step.costate[static_cast<long>(k) * ns_ + a];
       if (k == last)
-        for (int i = 0; i < r_; ++i) add_multiple(step.end[i], slopes.end + static_cast<long>(i) * state(), out, state());
+        for (int i = 0; i < r_; ++i)
+          add_multiple(step.end[i], slopes.end + static_cast<long>(i) * state(), out, state());
       if (k == 0)
         for (int a = 0; a < ns_; ++a)
           if (!p_.free[a]) out[a] = Real(0);
@@ -489,8 +493,8 @@ class NewtonRiccati {
   const int r_;
   const int moved_;
   int free_count_ = 0;
-  Real *value_, *gain_, *factor_, *slope_, *feed_, *columns_, *column_feed_, *left_, *product_, *inverse_, *q_, *initial_,
-      *end_inverse_, *pushed_, *pulled_, *s_[2], *fixed_, *v_, *rest_, *nu_, *missed_;
+  Real *value_, *gain_, *factor_, *slope_, *feed_, *columns_, *column_feed_, *left_, *product_, *inverse_, *q_,
+      *initial_, *end_inverse_, *pushed_, *pulled_, *s_[2], *fixed_, *v_, *rest_, *nu_, *missed_;
 };
 
 }  // namespace PMP_ISA

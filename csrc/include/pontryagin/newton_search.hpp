@@ -116,18 +116,19 @@ class NewtonSearch {
     const Real alpha = x_.gathered([](const Lane& one) {
       return one.phase == Phase::running && one.accepted && !one.restoring ? one.length : 0.0;
     });
-    const Real dual_alpha = x_.gathered([](const Lane& one) {
-      return one.phase == Phase::running && one.accepted ? one.dual_length : 0.0;
-    });
+    const Real dual_alpha = x_.gathered(
+        [](const Lane& one) { return one.phase == Phase::running && one.accepted ? one.dual_length : 0.0; });
     const auto moves = alpha > Real(0);
     for (long i = 0; i < (x_.p.steps + 1L) * x_.ns; ++i)
       x_.costate[i] = select(moves, fma(alpha, x_.step.costate[i] - x_.costate[i], x_.costate[i]), x_.costate[i]);
     for (int i = 0; i < x_.r; ++i) x_.nu[i] = select(moves, fma(alpha, x_.step.end[i] - x_.nu[i], x_.nu[i]), x_.nu[i]);
-    const Real barrier = x_.mu(), within = x_.gathered([](const Lane& one) { return one.restoring ? 1.0 : State::central; });
+    const Real barrier = x_.mu(),
+               within = x_.gathered([](const Lane& one) { return one.restoring ? 1.0 : State::central; });
     const Real runs = x_.gathered([](const Lane& one) { return one.phase == Phase::running ? 1.0 : 0.0; });
     for (int row = 0; row < x_.count; ++row) {
       const Real middle = barrier / x_.sigma[row], low = middle / within, high = middle * within;
-      const Real wanted = select(dual_alpha > Real(0), fma(dual_alpha, x_.dlambda[row], x_.lambda[row]), x_.lambda[row]);
+      const Real wanted =
+          select(dual_alpha > Real(0), fma(dual_alpha, x_.dlambda[row], x_.lambda[row]), x_.lambda[row]);
       const Real kept = select(wanted < low, low, select(wanted > high, high, wanted));
       x_.lambda[row] = select(runs > Real(0), kept, x_.lambda[row]);
     }

@@ -119,7 +119,8 @@ class NewtonState {
   // Numbers of a row of z.
   PMP_INLINE int row() const { return Lay::padded(nz); }
 
-  void find_residuals(const Unknowns<Real>& z, const PointValues<Real>& values, const Real* sigma, Residuals<Real>& wrong) {
+  void find_residuals(const Unknowns<Real>& z, const PointValues<Real>& values, const Real* sigma,
+                      Residuals<Real>& wrong) {
     for (int k = 0; k < p.steps; ++k) {
       const Real* following = z.s + (k + 1L) * ns;
       Real* defect = wrong.defect + static_cast<long>(k) * ns;
@@ -316,7 +317,8 @@ class NewtonState {
       slacks[place] = at(sigma[row], l), multipliers[place] = at(lambda[row], l) / one.weight;
     });
     double* measures = batch.measures + 4 * b;
-    measures[0] = at(values.cost, l), measures[1] = one.dual, measures[2] = one.primal, measures[3] = one.complementarity;
+    measures[0] = at(values.cost, l), measures[1] = one.dual, measures[2] = one.primal,
+    measures[3] = one.complementarity;
     for (int i = 0; i < nz; ++i) batch.scale_z[b * nz + i] = at(scale[i], l);
     batch.scale_weight[b] = one.weight;
     for (int i = 0; i < r; ++i) batch.scale_end[b * r + i] = at(unit_end[i], l);
@@ -324,7 +326,7 @@ class NewtonState {
     batch.status[b] = static_cast<int>(status), batch.iterations[b] = one.iteration;
   }
 
-  static constexpr double pushed = 1e-2;  // of the scales, by which a saddle is left
+  static constexpr double pushed = 1e-2;   // of the scales, by which a saddle is left
   static constexpr double central = 1e10;  // multipliers stay within this factor of mu / sigma
 
   const NewtonProblem& p;
@@ -342,12 +344,12 @@ class NewtonState {
   PointSlopes<Real> slopes;
   NewtonStep<Real> step;
   Residuals<Real> wrong, trial_wrong;
-  Real *costate, *nu;                   // [N+1][ns], [r]
-  Real *sigma, *lambda, *trial_sigma;   // a row for each inequality
-  Real *dsigma, *dlambda;               // like them
-  Real *scale, *unit_end, *unit_path;   // [nz], [r], [rows]
-  int* row_of;                          // [N+1][rows] the inequality, or -1
-  Lane* lane;                           // [W]
+  Real *costate, *nu;                  // [N+1][ns], [r]
+  Real *sigma, *lambda, *trial_sigma;  // a row for each inequality
+  Real *dsigma, *dlambda;              // like them
+  Real *scale, *unit_end, *unit_path;  // [nz], [r], [rows]
+  int* row_of;                         // [N+1][rows] the inequality, or -1
+  Lane* lane;                          // [W]
 };
 
 }  // namespace PMP_ISA

@@ -71,7 +71,8 @@ class NewtonSteps {
       cost = combined(cost, h, p_.tableau.b, p_.tableau.stages, n_);
     }
     found.cost = cost;
-    for (int k = 0; k <= p_.steps; ++k) path_values(z, k, point::path_values, found.path + static_cast<long>(k) * p_.rows);
+    for (int k = 0; k <= p_.steps; ++k)
+      path_values(z, k, point::path_values, found.path + static_cast<long>(k) * p_.rows);
     ends(z, point::end_values, point::start_values, found);
   }
 
@@ -124,14 +125,14 @@ class NewtonSteps {
 
   // Values and derivatives. costate [N+1][ns], nu [r] and mu = path(k, i) weigh the Hessian; without `exact`, J alone does.
   template <class PathMultiplier>
-  void linearise(const Unknowns<Real>& z, const Real* costate, const Real* nu, PathMultiplier mu, Real weight, bool exact,
-                 PointValues<Real>& found, PointSlopes<Real>& slopes) {
+  void linearise(const Unknowns<Real>& z, const Real* costate, const Real* nu, PathMultiplier mu, Real weight,
+                 bool exact, PointValues<Real>& found, PointSlopes<Real>& slopes) {
     const int size = matrix();
     Real cost(0);
     for (int k = 0; k < p_.steps; ++k)
       linearise_step(z, k, costate + (k + 1L) * ns_, weight, exact, cost, found.next + static_cast<long>(k) * n_,
-                     slopes.jacobian + static_cast<long>(k) * n_ * row(), slopes.gradient + static_cast<long>(k) * row(),
-                     slopes.hessian + static_cast<long>(k) * size);
+                     slopes.jacobian + static_cast<long>(k) * n_ * row(),
+                     slopes.gradient + static_cast<long>(k) * row(), slopes.hessian + static_cast<long>(k) * size);
     found.cost = cost;
     fill(slopes.gradient + static_cast<long>(p_.steps) * row(), Real(0), row());
     fill(slopes.hessian + static_cast<long>(p_.steps) * size, Real(0), size);
@@ -147,7 +148,8 @@ class NewtonSteps {
       }
       if (p_.path_hessian.count == 0 || !exact) continue;
       for (int i = 0; i < p_.paths; ++i)
-        rows_[0][p_.rows_of_points.weights + i] = active(k, i) ? mu(k, i) * Real(p_.path_weights[k * p_.rows + i]) : Real(0);
+        rows_[0][p_.rows_of_points.weights + i] =
+            active(k, i) ? mu(k, i) * Real(p_.path_weights[k * p_.rows + i]) : Real(0);
       call(point::path_hessian, rows_[0]);
       add_point_hessian(p_.path_hessian, k, slopes.hessian + static_cast<long>(k) * size);
     }
@@ -192,7 +194,8 @@ class NewtonSteps {
     for (int j = 0; j < m_; ++j)
       rows[at.u + j] = p_.linear_control ? fma(Real(c), v[j], Real(1 - c) * s[n_ + j]) : v[j];
     const Real* d = data + static_cast<long>(k) * p_.nd;
-    for (int j = 0; j < p_.nd; ++j) rows[at.d + j] = p_.linear_data ? fma(Real(c), d[p_.nd + j], Real(1 - c) * d[j]) : d[j];
+    for (int j = 0; j < p_.nd; ++j)
+      rows[at.d + j] = p_.linear_data ? fma(Real(c), d[p_.nd + j], Real(1 - c) * d[j]) : d[j];
   }
 
   // At a node: a constant control has its last value at the end, too.
@@ -203,7 +206,8 @@ class NewtonSteps {
     const int step = k < p_.steps ? k : p_.steps - 1;
     enter(z, k, rows, Real(p_.nodes[k]));
     for (int a = 0; a < n_; ++a) rows[at.x + a] = s[a];
-    for (int j = 0; j < m_; ++j) rows[at.u + j] = p_.linear_control ? s[n_ + j] : z.v[static_cast<long>(step) * p_.nv + j];
+    for (int j = 0; j < m_; ++j)
+      rows[at.u + j] = p_.linear_control ? s[n_ + j] : z.v[static_cast<long>(step) * p_.nv + j];
     const Real* d = data + static_cast<long>(p_.linear_data ? k : step) * p_.nd;
     for (int j = 0; j < p_.nd; ++j) rows[at.d + j] = d[j];
   }
@@ -233,8 +237,8 @@ class NewtonSteps {
     found.cost = found.cost + results(0)[0];
   }
 
-  void linearise_step(const Unknowns<Real>& z, int k, const Real* costate, Real weight, bool exact, Real& cost, Real* next,
-                      Real* jacobian, Real* gradient, Real* hessian) {
+  void linearise_step(const Unknowns<Real>& z, int k, const Real* costate, Real weight, bool exact, Real& cost,
+                      Real* next, Real* jacobian, Real* gradient, Real* hessian) {
     const Tableau& t = p_.tableau;
     const double h = p_.nodes[k + 1] - p_.nodes[k];
     const Real* s = z.s + static_cast<long>(k) * ns_;
@@ -277,7 +281,8 @@ class NewtonSteps {
     fill(out, Real(0), (n_ + 1L) * row());
     const Real* entries = results(stage) + n_ + 1;
     for (int e = 0; e < p_.stage_jacobian.count; ++e)
-      add_row(entries[e], p_.stage_jacobian.column[e], stage, out + static_cast<long>(p_.stage_jacobian.row[e]) * row());
+      add_row(entries[e], p_.stage_jacobian.column[e], stage,
+              out + static_cast<long>(p_.stage_jacobian.row[e]) * row());
   }
 
   // out += value (row `j` of Y_i)

@@ -25,7 +25,9 @@ class NewtonTile {
 
   NewtonTile(const NewtonProblem& problem, const PointFunctions& functions, const NewtonSettings& settings,
              const NewtonBatch& batch, NewtonRow* history, Arena& arena)
-      : x_(problem, functions, settings, batch, arena), direction_(x_, arena), search_(x_, direction_),
+      : x_(problem, functions, settings, batch, arena),
+        direction_(x_, arena),
+        search_(x_, direction_),
         history_(history) {
     gradient_ = arena.take<Real>((problem.steps + 1L) * x_.row());
   }
@@ -209,7 +211,8 @@ class NewtonTile {
           place = place + next[a];
         }
       } else {
-        for (int i = 0; i < x_.r; ++i) add_multiple(x_.nu[i], x_.slopes.end + static_cast<long>(i) * Lay::padded(x_.ns), slope, Lay::padded(x_.ns));
+        for (int i = 0; i < x_.r; ++i)
+          add_multiple(x_.nu[i], x_.slopes.end + static_cast<long>(i) * Lay::padded(x_.ns), slope, Lay::padded(x_.ns));
       }
       for (int a = 0; a < x_.ns; ++a) {
         if (k > 0) {
@@ -224,7 +227,7 @@ class NewtonTile {
         dual = x_.worse(dual, abs(slope[a] * x_.scale[a]) * Real(1 / x_.p.bound_weights[k * x_.nz + a]));
     }
     const Real unit = mean * Real(1 / (100.0 * (last + 1.0) * x_.ns));
-    dual = dual / select(unit > Real(1), select(unit < Real(largest_unit), unit, Real(largest_unit)), Real(1));
+    dual = dual / select(unit > Real(1), unit, Real(1));
     const Real primal = x_.violation(x_.wrong), product = x_.barrier.complementarity(x_.sigma, x_.lambda, Real(0));
     for (int l = 0; l < W; ++l)
       if (x_.lane[l].phase == Phase::running) {
@@ -340,12 +343,14 @@ class NewtonTile {
     if (!x_.anyone(Phase::estimating)) return;
     Real size(0);
     for (int k = 0; k <= x_.p.steps; ++k)
-      for (int a = 0; a < x_.ns; ++a) size = x_.worse(size, abs(x_.step.costate[static_cast<long>(k) * x_.ns + a] * x_.scale[a]));
+      for (int a = 0; a < x_.ns; ++a)
+        size = x_.worse(size, abs(x_.step.costate[static_cast<long>(k) * x_.ns + a] * x_.scale[a]));
     for (int l = 0; l < W; ++l) {
       Lane& one = x_.lane[l];
       if (one.phase != Phase::estimating) continue;
       const bool good = one.accepted && x_.at(size, l) < largest_estimate;
-      for (long i = 0; i < (x_.p.steps + 1L) * x_.ns; ++i) x_.at(x_.costate[i], l) = good ? x_.at(x_.step.costate[i], l) : 0.0;
+      for (long i = 0; i < (x_.p.steps + 1L) * x_.ns; ++i)
+        x_.at(x_.costate[i], l) = good ? x_.at(x_.step.costate[i], l) : 0.0;
       for (int i = 0; i < x_.r; ++i) x_.at(x_.nu[i], l) = good ? x_.at(x_.step.end[i], l) : 0.0;
       one.phase = Phase::waiting;
     }
@@ -353,7 +358,6 @@ class NewtonTile {
 
   // The constants of newton.py.
   static constexpr int most_pushes = 3;
-  static constexpr double largest_unit = 1e4;
   static constexpr double complementarity_weight = 1e-2, largest_estimate = 1e3, unbounded = 1e8, acceptable = 1e-6;
 
   State x_;

@@ -83,7 +83,9 @@ struct NewtonTileKernel {
         for (int i = 0; i < p.ns; ++i)
           for (int j = 0; j < p.nz; ++j) {
             const bool moves = p.linear_control && i >= p.n && i < p.n + p.m ? j == p.ns + i - p.n : j == i;
-            J[i * p.nz + j] = i < p.n ? scalar(t.slopes().jacobian[(k * p.n + i) * Lay::padded(p.nz) + j], l) : moves ? 1.0 : 0.0;
+            J[i * p.nz + j] = i < p.n ? scalar(t.slopes().jacobian[(k * p.n + i) * Lay::padded(p.nz) + j], l)
+                              : moves ? 1.0
+                                      : 0.0;
           }
       }
     }
@@ -103,7 +105,9 @@ struct NewtonTileKernel {
   }
 };
 
-inline NewtonKernelSet newton_kernels() { return {NewtonTileKernel<1>::table(), NewtonTileKernel<newton_lanes>::table()}; }
+inline NewtonKernelSet newton_kernels() {
+  return {NewtonTileKernel<1>::table(), NewtonTileKernel<newton_lanes>::table()};
+}
 
 }  // namespace PMP_ISA
 }  // namespace pontryagin

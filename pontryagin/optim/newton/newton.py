@@ -49,9 +49,8 @@ from pontryagin.optim.result import Callback
 from pontryagin.shooting import Array, Dual, Mask, Primal, Rows, Shooting
 from pontryagin.status import Status
 
-#: Multipliers above this enlarge the unit in which dual infeasibility is measured, up to a limit: multipliers that grow
-#: without end belong to an answer that has none.
-LARGE_MULTIPLIER, LARGEST_UNIT = 100.0, 1e4
+#: Multipliers above this enlarge the unit in which dual infeasibility is measured.
+LARGE_MULTIPLIER = 100.0
 
 #: Estimates of multipliers above this, scaled, are not used.
 LARGEST_ESTIMATE = 1e3
@@ -420,8 +419,7 @@ class _Solve:
         slope[:, 1:, :ns] -= x.costate[:, 1:]
         x.costate[:, 0] = np.where(self.statement.free, 0.0, slope[:, 0, :ns])  # of the initial state: nothing else
         slope[:, 0, :ns] *= self.statement.free
-        unit = np.abs(x.costate * scales.z[:, None, :ns]).mean((1, 2)) / LARGE_MULTIPLIER
-        unit = np.clip(unit, 1.0, LARGEST_UNIT)
+        unit = np.maximum(1.0, np.abs(x.costate * scales.z[:, None, :ns]).mean((1, 2)) / LARGE_MULTIPLIER)
         dual = np.abs(slope * scales.z[:, None] / self.statement.bound_weights).max((1, 2)) / unit
         return Measure(
             dual, violation(scales, self.residuals, x.primal.state), self._complementarity(np.zeros_like(x.mu))
