@@ -81,10 +81,10 @@ def _solved(entry: Entry, given: argparse.Namespace) -> Iterator[tuple[pmp.Statu
     """(status, verified, finite) of each start."""
     problem = entry.problem()
     guess = None if entry.guess is None else torch.tensor(entry.guess(problem), dtype=torch.float64)
-    nominal = pmp.solve(problem, guess=guess, steps=entry.steps, method="newton", backend=given.backend)
+    nominal = pmp.solve(problem, guess=guess, method="newton", backend=given.backend)
     states = disturbed(problem, given.count, given.seed, nominal)
     instances = read_instances(problem)
-    start = read_guess(guess, instances, "linear", TimeGrid.uniform(entry.steps or FIRST))
+    start = read_guess(guess, instances, "linear", TimeGrid.uniform(FIRST))
     drawn = random_starts(start, instances, given.count + 1, given.seed)  # the first one is the guess itself
     for first in range(0, given.count, given.together):
         rows = torch.arange(first, min(first + given.together, given.count))
@@ -92,7 +92,6 @@ def _solved(entry: Entry, given: argparse.Namespace) -> Iterator[tuple[pmp.Statu
             problem,
             method="newton",
             backend=given.backend,
-            steps=entry.steps,
             initial_state=states[rows],
             guess=_picked(drawn, rows + 1),
         )

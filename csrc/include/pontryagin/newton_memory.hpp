@@ -29,7 +29,7 @@ class Arena {
 // a symmetric matrix there is the lower triangle.
 template <int W>
 struct RowsOf {
-  static constexpr bool whole = W == 1;
+  static constexpr bool whole = W == 1 && !PMP_CUDA;
   static PMP_INLINE constexpr int padded(int n) { return whole ? (n + 3) / 4 * 4 : n; }
   // Of a symmetric matrix of n rows: where row i begins, how long it is, and the numbers of all.
   static PMP_INLINE constexpr int first(int n, int i) { return whole ? i * padded(n) : i * (i + 1) / 2; }
@@ -40,15 +40,17 @@ struct RowsOf {
 // y += a x, over a row.
 template <class Real>
 PMP_INLINE void add_multiple(Real a, const Real* x, Real* y, int count) {
+#if !PMP_CUDA
   if constexpr (Real::width == 1) {
     using Four = Pack<double, 4>;
     const Four factor(*reinterpret_cast<const double*>(&a));
     const double* from = reinterpret_cast<const double*>(x);
     double* to = reinterpret_cast<double*>(y);
     for (int i = 0; i < count; i += 4) fma(factor, Four::load(from + i), Four::load(to + i)).store(to + i);
-  } else {
-    for (int i = 0; i < count; ++i) y[i] = fma(a, x[i], y[i]);
+    return;
   }
+#endif
+  for (int i = 0; i < count; ++i) y[i] = fma(a, x[i], y[i]);
 }
 
 template <class Real>

@@ -105,9 +105,11 @@ struct NewtonTileKernel {
   }
 };
 
+#if !PMP_CUDA
 inline NewtonKernelSet newton_kernels() {
   return {NewtonTileKernel<1>::table(), NewtonTileKernel<newton_lanes>::table()};
 }
+#endif
 
 }  // namespace PMP_ISA
 }  // namespace pontryagin
