@@ -42,15 +42,7 @@ def test_a_cost_that_falls_without_end_is_unbounded(name):
     assert abs(float(solution.objective)) > 1e6
 
 
-#: Degenerate to the point that the report has no digits either.
-KNOWN = {"an end whose slope is zero where it holds": "nu grows to 1e16, and nu psi_x has no digits for verify()"}
-DEGENERATE_CASES = [
-    pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=KNOWN[name])) if name in KNOWN else name
-    for name in DEGENERATE
-]
-
-
-@pytest.mark.parametrize("name", DEGENERATE_CASES)
+@pytest.mark.parametrize("name", DEGENERATE)
 def test_a_degenerate_problem_ends_in_a_status_that_its_report_confirms(name):
     problem, allowed = DEGENERATE[name]
     solution = solve(problem)

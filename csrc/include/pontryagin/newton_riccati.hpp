@@ -13,6 +13,7 @@
 #pragma once
 
 #include "newton_memory.hpp"
+#include "newton_semidefinite.hpp"
 
 namespace pontryagin {
 inline namespace PMP_ISA {
@@ -38,8 +39,8 @@ class NewtonRiccati {
     factor_ = arena.take<Real>(nodes * triangle(nv_)), slope_ = arena.take<Real>(nodes * state());
     feed_ = arena.take<Real>(nodes * nv_), columns_ = arena.take<Real>(nodes * ns_ * r_);
     column_feed_ = arena.take<Real>(nodes * nv_ * r_), left_ = arena.take<Real>(nodes * row());
-    product_ = arena.take<Real>(static_cast<long>(ns_) * row()),
-    inverse_ = arena.take<Real>(static_cast<long>(r_) * r_);
+    product_ = arena.take<Real>(static_cast<long>(ns_) * row());
+
     q_ = arena.take<Real>(Lay::all(nz_)), initial_ = arena.take<Real>(triangle(ns_));
     end_inverse_ = arena.take<Real>(static_cast<long>(r_) * r_);
     pushed_ = arena.take<Real>(state()), pulled_ = arena.take<Real>(row()), s_[0] = arena.take<Real>(state());
@@ -116,7 +117,7 @@ class NewtonRiccati {
         for (int a = 0; a < ns_; ++a)
           end_inverse_[i * r_ + l] = fma(v_[a], columns_[a * r_ + l], end_inverse_[i * r_ + l]);
     }
-    invert_end();
+    invert_semidefinite(end_inverse_, r_, independent);
   }
 
   // The step for g [N+1][nz] and these residuals. What a barrier costs in digits comes back when the derivative that is left
@@ -420,71 +421,6 @@ class NewtonRiccati {
     return worst;
   }
 
-  // The pseudo-inverse of the positive semidefinite matrix in end_inverse_ (its lower triangle), problem by problem: by
-  // Jacobi's rotations of D^{-1/2} M D^{-1/2}, without directions of no size.
-  void invert_end() {
-    double a[max_equalities * max_equalities], vectors[max_equalities * max_equalities], scale[max_equalities];
-    for (int lane = 0; lane < W; ++lane) {
-      bool finite = true;
-      for (int i = 0; i < r_; ++i) {
-        const double diagonal = at(end_inverse_[i * r_ + i], lane);
-        scale[i] = diagonal > 0 ? 1 / __builtin_sqrt(diagonal) : 1;
-      }
-      for (int i = 0; i < r_; ++i)
-        for (int j = 0; j <= i; ++j) {
-          const double entry = at(end_inverse_[i * r_ + j], lane) * scale[i] * scale[j];
-          finite = finite && entry - entry == 0;
-          a[i * r_ + j] = a[j * r_ + i] = entry;
-        }
-      if (finite) rotate(a, vectors);
-      for (int i = 0; i < r_; ++i)
-        for (int j = 0; j < r_; ++j) {
-          double sum = 0;
-          for (int l = 0; finite && l < r_; ++l)
-            if (a[l * r_ + l] > independent) sum += vectors[i * r_ + l] * vectors[j * r_ + l] / a[l * r_ + l];
-          reinterpret_cast<double*>(&inverse_at(i, j))[lane] = sum * scale[i] * scale[j];
-        }
-    }
-    copy(inverse_, end_inverse_, static_cast<long>(r_) * r_);
-  }
-  Real& inverse_at(int i, int j) { return inverse_[i * r_ + j]; }
-  static double at(const Real& value, int lane) { return reinterpret_cast<const double*>(&value)[lane]; }
-
-  // Eigenvalues on the diagonal of a, eigenvectors in columns.
-  void rotate(double* a, double* vectors) const {
-    for (int i = 0; i < r_ * r_; ++i) vectors[i] = i % (r_ + 1) == 0 ? 1 : 0;
-    for (int sweep = 0; sweep < 30; ++sweep) {
-      double off = 0;
-      for (int i = 0; i < r_; ++i)
-        for (int j = 0; j < i; ++j) off += a[i * r_ + j] * a[i * r_ + j];
-      if (off < 1e-34) return;
-      for (int i = 1; i < r_; ++i)
-        for (int j = 0; j < i; ++j) {
-          const double apq = a[i * r_ + j];
-          if (apq == 0) continue;
-          const double tau = (a[i * r_ + i] - a[j * r_ + j]) / (2 * apq);
-          const double t = (tau >= 0 ? 1 : -1) / ((tau >= 0 ? tau : -tau) + __builtin_sqrt(1 + tau * tau));
-          const double c = 1 / __builtin_sqrt(1 + t * t), s = t * c;
-          for (int l = 0; l < r_; ++l) {
-            const double x = a[l * r_ + j], y = a[l * r_ + i];
-            a[l * r_ + j] = c * x - s * y, a[l * r_ + i] = s * x + c * y;
-          }
-          for (int l = 0; l < r_; ++l) {
-            const double x = a[j * r_ + l], y = a[i * r_ + l];
-            a[j * r_ + l] = c * x - s * y, a[i * r_ + l] = s * x + c * y;
-          }
-          for (int l = 0; l < r_; ++l) {
-            const double x = vectors[l * r_ + j], y = vectors[l * r_ + i];
-            vectors[l * r_ + j] = c * x - s * y, vectors[l * r_ + i] = s * x + c * y;
-          }
-        }
-    }
-  }
-
- public:
-  static constexpr int max_equalities = 64;
-
- private:
   const NewtonProblem& p_;
   const int n_;
   const int nv_;
@@ -493,8 +429,8 @@ class NewtonRiccati {
   const int r_;
   const int moved_;
   int free_count_ = 0;
-  Real *value_, *gain_, *factor_, *slope_, *feed_, *columns_, *column_feed_, *left_, *product_, *inverse_, *q_,
-      *initial_, *end_inverse_, *pushed_, *pulled_, *s_[2], *fixed_, *v_, *rest_, *nu_, *missed_;
+  Real *value_, *gain_, *factor_, *slope_, *feed_, *columns_, *column_feed_, *left_, *product_, *q_, *initial_,
+      *end_inverse_, *pushed_, *pulled_, *s_[2], *fixed_, *v_, *rest_, *nu_, *missed_;
 };
 
 }  // namespace PMP_ISA

@@ -25,7 +25,8 @@ class NewtonSearch {
     for (int trial = 0; trial < x_.set.trials && pending(); ++trial) {
       const Real alpha = x_.gathered([](const Lane& one) { return one.length; });
       x_.barrier.moved(x_.z, x_.sigma, alpha, x_.step.d, x_.dsigma, x_.trial, x_.trial_sigma);
-      judge(Real(1));
+      judge(Real(1), false);
+      for (int l = 0; l < W; ++l) x_.lane[l].straight = x_.lane[l].trial.phi;
       if (pending(false)) follow(alpha);
       for (int l = 0; l < W; ++l) {
         Lane& one = x_.lane[l];
@@ -83,11 +84,11 @@ class NewtonSearch {
       x_.trial_sigma[row] = slack;
       inside = select(slack >= least * x_.sigma[row], inside, Real(0));
     });
-    judge(inside);
+    judge(inside, true);
   }
 
   // Takes the trials that are good, of lanes that wait and where `allowed` is positive.
-  void judge(Real allowed) {
+  void judge(Real allowed, bool along_path) {
     x_.steps.values(x_.trial, x_.trial_values);
     x_.find_residuals(x_.trial, x_.trial_values, x_.trial_sigma, x_.trial_wrong);
     Merit merit[W];
@@ -95,9 +96,16 @@ class NewtonSearch {
     for (int l = 0; l < W; ++l) {
       Lane& one = x_.lane[l];
       one.trial = merit[l];
-      one.taking = one.pending && x_.at(allowed, l) > 0 && is_good(l);
+      one.taking = one.pending && x_.at(allowed, l) > 0 && (!along_path || is_near(one)) && is_good(l);
     }
     take_trials();
+  }
+
+  // A path has hardly any defects wherever it goes: its phi must not be far from what the step foresees.
+  static bool is_near(const Lane& one) {
+    double foreseen = one.straight - one.at.phi;
+    if (!(foreseen - foreseen == 0)) foreseen = 1 + (one.at.phi < 0 ? -one.at.phi : one.at.phi);
+    return one.trial.phi - one.at.phi <= (foreseen < 0 ? -foreseen : foreseen) + one.at.theta;
   }
 
   // Whether to accept the trial of a lane.

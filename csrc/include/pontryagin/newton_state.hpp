@@ -30,7 +30,7 @@ struct NewtonLane {
   double alpha = 0;
   double dual = 0, primal = 0, complementarity = 0;
   // of a search
-  double length = 0, dual_length = 0, shortest = 0, slope = 0;
+  double length = 0, dual_length = 0, shortest = 0, slope = 0, straight = 0;
   Merit at{}, trial{}, reached{};
   bool pending = false, accepted = false, joins = false, tiny = false, taking = false;
   NewtonFilter filter;

@@ -81,13 +81,16 @@ class LineSearch:
 
         pending = np.flatnonzero(alpha > shortest)
         for _ in range(settings.trials if len(pending) else 0):
-            for trial in (self._straight, self._along_path):
-                points, allowed = trial(pending, alpha)
-                good, joining = self._judged(pending, alpha, points)
-                take(pending, points, good & allowed, joining)
-                pending = pending[~accepted[pending]]
-                if not len(pending):
-                    break
+            points = self._straight(pending, alpha)
+            good, joining, merit = self._judged(pending, alpha, points)
+            take(pending, points, good, joining)
+            straight, pending = merit.phi[~good], pending[~good]
+            if len(pending):
+                points, allowed = self._along_path(pending, alpha)
+                good, joining, merit = self._judged(pending, alpha, points)
+                good &= allowed & self._near(pending, straight, merit)
+                take(pending, points, good, joining)
+                pending = pending[~good]
             pending = pending[alpha[pending] > shortest[pending]]
             if not len(pending):
                 break
@@ -98,10 +101,9 @@ class LineSearch:
             joins & ~self.restoring,
         )  # fmt: skip
 
-    def _straight(self, rows: Rows, alpha: Array) -> tuple[Iterate, Mask]:
+    def _straight(self, rows: Rows, alpha: Array) -> Iterate:
         a, direction = alpha[rows, None, None], part_of(self.direction, rows)
-        point = moved(self.shooting.statement, part_of(self.x, rows), a * direction.dz, a * direction.dsigma)
-        return point, np.ones(len(rows), dtype=bool)
+        return moved(self.shooting.statement, part_of(self.x, rows), a * direction.dz, a * direction.dsigma)
 
     def _along_path(self, rows: Rows, alpha: Array) -> tuple[Iterate, Mask]:
         """And where it stays inside of its bounds; a restoration has none."""
@@ -115,8 +117,15 @@ class LineSearch:
         inside = (point.slacks.sigma[..., bounds] >= least).all((1, 2))
         return point, inside & ~self.restoring[rows]
 
-    def _judged(self, rows: Rows, alpha: Array, points: Iterate) -> tuple[Mask, Mask]:
-        """Whether trials are good, and whether their starting points join the filter then."""
+    def _near(self, rows: Rows, straight: Array, merit: Merit) -> Mask:
+        """A path has hardly any defects wherever it goes: its phi must not be far from what the step foresees."""
+        here = part_of(self.at, rows)
+        foreseen = np.where(np.isfinite(straight), straight - here.phi, 1 + np.abs(here.phi))
+        near: Mask = merit.phi - here.phi <= np.abs(foreseen) + here.theta
+        return near
+
+    def _judged(self, rows: Rows, alpha: Array, points: Iterate) -> tuple[Mask, Mask, Merit]:
+        """Whether trials are good, whether their starting points join the filter then, and what they are worth."""
         shooting = self.shooting.select(rows)
         merit = merit_of(shooting, part_of(self.scales, rows), points, shooting.values(points.primal))
         here = part_of(self.at, rows)
@@ -124,7 +133,7 @@ class LineSearch:
         nearer = merit.theta <= (1 - 1e-4 * alpha[rows]) * here.theta
         tiny = (np.abs(self.direction.dz[rows]) / self.scales.z[rows, None]).max((1, 2)) < TINY
         good = np.where(self.restoring[rows], nearer, good | (tiny & (here.theta <= MET) & np.isfinite(merit.phi)))
-        return good, joining
+        return good, joining, merit
 
 
 def merit_of(shooting: Shooting, scales: Scales, x: Iterate, values: Values) -> Merit:
