@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
-from pontryagin.backend.compiled_shooting import CompiledShooting, compiled
+from pontryagin.backend.compiled_shooting import CompiledShooting, core_of
 from pontryagin.backend.linearise import ReferenceShooting
+from pontryagin.backend.multiple_shooting import KEPT
 from pontryagin.backend.newton_functions import NewtonFunctions
 from pontryagin.backend.newton_native import choose
 from pontryagin.optim import Callback
@@ -17,7 +19,7 @@ from pontryagin.optim.newton.barrier import with_room
 from pontryagin.optim.newton.scaling import Scales, half_width, scaled_as_control
 from pontryagin.optim.newton.worst import worst_of
 from pontryagin.problem import Problem
-from pontryagin.shooting import Primal
+from pontryagin.shooting import Primal, Statement
 from pontryagin.status import Status
 
 #: NewtonStatus of the core; 0 is what still ran.
@@ -38,8 +40,15 @@ def in_core(problem: Problem, reference: ReferenceShooting, backend: str, thread
     layout, statement = NewtonFunctions.of(problem), reference.statement
     stages = len(reference.tableau.b)
     chosen = choose(layout, backend, len(reference.initial), len(statement.nodes) - 1, stages)
-    bounds = with_room(statement), half_width(statement), scaled_as_control(statement)
-    return compiled(reference, chosen, layout, *bounds, threads)
+    kept: dict[Any, tuple[Statement, Any]] = problem._cache.setdefault("newton_cores", {})
+    key = (id(statement), chosen.name, reference.tableau, reference.linear_data)
+    if key not in kept or kept[key][0] is not statement:
+        if len(kept) >= KEPT:
+            kept.pop(next(iter(kept)))
+        bounds = with_room(statement), half_width(statement), scaled_as_control(statement)
+        kept[key] = statement, core_of(reference, chosen, layout, *bounds)
+    core = kept[key][1]
+    return CompiledShooting(**vars(reference), core=core, threads=threads, backend=chosen.name, reason=chosen.reason)
 
 
 def solve_compiled(

@@ -63,16 +63,15 @@ class CompiledShooting(ReferenceShooting):
         return (*map(_plain, (point.state, point.control)), self.initial, self.theta, self.data)
 
 
-def compiled(
+def core_of(
     reference: ReferenceShooting,
     chosen: Chosen,
     layout: NewtonFunctions,
     bounds: tuple[Array, Array],
     half_width: Array,
     as_control: Mask,
-    threads: int,
-) -> CompiledShooting:
-    """The same problems in the core.
+) -> _core.Newton:
+    """The statement and the functions in the core, for any batch.
 
     chosen: the functions of the problem, interpreted or compiled; bounds: (N+1, nz) each, with some room between them;
     half_width (nz,) of them, and which components of z are scaled as controls (nz,).
@@ -104,7 +103,7 @@ def compiled(
         "active": statement.active,
         "control": as_control,
     }
-    core = _core.Newton(
+    return _core.Newton(
         chosen.functions,
         sizes=sizes,
         rows=layout.rows.starts,
@@ -115,7 +114,6 @@ def compiled(
         c=list(tableau.c),
         statement=arrays,
     )
-    return CompiledShooting(**vars(reference), core=core, threads=threads, backend=chosen.name, reason=chosen.reason)
 
 
 def _plain(values: Array) -> Array:

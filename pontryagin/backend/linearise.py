@@ -181,9 +181,10 @@ class ReferenceShooting:
         slope = found.gradient
         slope[:, :-1] += (dual.costate[:, 1:, None, :n] @ found.jacobian[..., :n, :])[:, :, 0]
         slope += ((self.statement.path_weights * dual.path)[..., None, :] @ found.path_jacobian)[..., 0, :]
-        first = self._at_start(point)
-        start = _matrix(self.equations.start.jacobian, first, (1, self.equations.size))[:, 0, :n]
-        initial = slope[:, 0, :n] - start
+        initial = slope[:, 0, :n]
+        if self.equations.start.jacobian:
+            first = self._at_start(point)
+            initial = initial - _matrix(self.equations.start.jacobian, first, (1, self.equations.size))[:, 0, :n]
         if not self.linear:
             return slope[:, :-1, -m:], initial
         derivative = slope[..., n : n + m].copy()
@@ -192,6 +193,8 @@ class ReferenceShooting:
 
     def fixed_violation(self, point: Primal) -> Array:
         """(B,) the largest c > 0 at the first node of the rows that nothing can change there."""
+        if not self.equations.path.values:
+            return np.zeros(len(point.state))
         rows = _values(self.equations.path, self._at_start(point))
         fixed = ~self.statement.active[0, : rows.shape[1]]
         worst: Array = np.where(fixed, rows, 0.0).max(1, initial=0.0)
@@ -327,7 +330,10 @@ class ReferenceShooting:
         return {name: value[..., -1] for name, value in self._at_nodes(point).items()}
 
     def _at_start(self, point: Primal) -> Inputs:
-        return {name: value[..., 0] for name, value in self._at_nodes(point).items()}
+        n, first = self.equations.state_dim, point.state[:, :1]
+        u = self._controls(Primal(first, point.control[:, :1]))[:, :1]
+        inputs = self._inputs(self.nodes[:1], first[..., :n], u, first, self.data[:, :1])
+        return {name: value[..., 0] for name, value in inputs.items()}
 
     def _assembled(self, following: Array, cost: Array, path: Array, end: Array, start: Array) -> Values:
         r, rows = self.equations.equality_count, path.shape[2]

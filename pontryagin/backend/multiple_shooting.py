@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pontryagin.backend.linearise import ReferenceShooting
@@ -11,6 +13,9 @@ from pontryagin.shooting import Array, Mask, Statement
 from pontryagin.step_equations import StepEquations, derive_step
 from pontryagin.tableau import Tableau
 from pontryagin.time_grid import TimeGrid
+
+#: Grids of a problem that are remembered: those of a refinement, and some more.
+KEPT = 32
 
 
 def multiple_shooting(
@@ -43,11 +48,22 @@ def multiple_shooting(
         linear=linear,
         linear_data=data.shape[1] == steps + 1,
         nodes=grid.nodes.numpy(),
-        statement=_statement(problem, equations, grid, linear, free),
+        statement=statement_of(problem, equations, grid, linear, free),
         initial=initial,
         theta=theta,
         data=data,
     )
+
+
+def statement_of(problem: Problem, equations: StepEquations, grid: TimeGrid, linear: bool, free: Mask) -> Statement:
+    """Made once for each grid and kind of control, and which initial components are free; the same object again."""
+    kept: dict[Any, Statement] = problem._cache.setdefault("newton_statements", {})
+    key = (grid.nodes.numpy().tobytes(), linear, free.tobytes())
+    if key not in kept:
+        if len(kept) >= KEPT:
+            kept.pop(next(iter(kept)))
+        kept[key] = _statement(problem, equations, grid, linear, free)
+    return kept[key]
 
 
 def _statement(problem: Problem, equations: StepEquations, grid: TimeGrid, linear: bool, free: Mask) -> Statement:

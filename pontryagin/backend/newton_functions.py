@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from pontryagin import _core
 from pontryagin.codegen.bytecode import Code, flatten
-from pontryagin.graph import Node
+from pontryagin.graph import Node, operation_count
 from pontryagin.hamiltonian import remembered
 from pontryagin.problem import Problem
 from pontryagin.second_order import Matrix
@@ -78,12 +79,17 @@ class NewtonFunctions:
             yield f"{kind}_slopes", [*values, *slopes]
             yield f"{kind}_hessian", curvature
 
-    @property
+    @cached_property
+    def operations(self) -> int:
+        """Scalar operations of all functions."""
+        return sum(operation_count(outputs) for _, outputs in self.outputs())
+
+    @cached_property
     def results(self) -> list[int]:
         """The row where the results of each function begin."""
         return [self.rows.output, self.rows.output, self.rows.hessian] * len(KINDS)
 
-    @property
+    @cached_property
     def entries(self) -> list[list[tuple[int, int]]]:
         """Places of the entries of all matrices."""
         matrices: list[Matrix] = []

@@ -14,7 +14,6 @@ from pontryagin.backend.toolchain import CompileError, find_compiler
 from pontryagin.codegen.bytecode import digest_of_graphs
 from pontryagin.codegen.newton_library import newton_text
 from pontryagin.errors import BackendError
-from pontryagin.graph import operation_count
 
 #: Nanoseconds that the interpreter takes for an operation of a register of problems, and iterations of a solve.
 OPERATION, ITERATIONS = 2.0, 20
@@ -43,17 +42,12 @@ def choose(functions: NewtonFunctions, backend: str, batch: int, steps: int, sta
                 return Chosen(interpreted, "interpreter", "There is no compiler.")
             if functions.compiled is not None or is_cached(key_of(functions)):
                 return _compiled(functions, "Compiled code for it is in the cache.")
-            count = operations(functions)
+            count = functions.operations
             blocks = -(-batch // 8)
             if count <= LARGEST and 1e-9 * OPERATION * count * stages * steps * blocks * ITERATIONS > PATIENCE:
                 return _compiled(functions, "There are so many problems that compiling pays.")
             return Chosen(interpreted, "interpreter", "The functions are captured as formulas.")
     return Chosen(interpreted, "interpreter", "The interpreter was asked for.")
-
-
-def operations(functions: NewtonFunctions) -> int:
-    """Scalar operations of all functions."""
-    return sum(operation_count(outputs) for _, outputs in functions.outputs())
 
 
 def text_of(functions: NewtonFunctions) -> str:
@@ -71,7 +65,7 @@ def key_of(functions: NewtonFunctions) -> str:
 
 
 def _refuse_long(functions: NewtonFunctions) -> None:
-    count = operations(functions)
+    count = functions.operations
     if count > LARGEST:
         raise BackendError(
             f"the formulas hold {count} operations; compilers take minutes over more than {LARGEST}. "
