@@ -11,6 +11,9 @@ problems; never a model, a graph or a device. From the inside out:
     newton.py        the loop
     guess.py         which path to begin with
     worst.py         what a problem fails at, in words
+
+The compiled core has the same method on tiles of problems (csrc/include/pontryagin/newton_tile.hpp): it is what `solve`
+runs, and this is what it is tested against.
 """
 
 from pontryagin.optim.newton.guess import better_start
