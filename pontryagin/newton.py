@@ -188,7 +188,8 @@ def _interpolated(values: Array, old: Array, new: Array) -> Array:
         return np.repeat(values, len(new), 1)
     k = np.clip(np.searchsorted(old, new, side="right") - 1, 0, len(old) - 2)
     share = np.clip((new - old[k]) / (old[k + 1] - old[k]), 0.0, 1.0)[:, None]
-    return (1 - share) * values[:, k] + share * values[:, k + 1]
+    with np.errstate(invalid="ignore", over="ignore"):  # of problems that are lost
+        return (1 - share) * values[:, k] + share * values[:, k + 1]
 
 
 def _answer(instances: Instances, shooting: ReferenceShooting, found: NewtonResult, start: Start) -> NewtonAnswer:
