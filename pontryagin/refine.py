@@ -17,20 +17,22 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from pontryagin.answer import Answer
 from pontryagin.backend.select import make_backend
+from pontryagin.branches import calmer_branches
 from pontryagin.control import Control, Kind
-from pontryagin.guess import Start, random_starts
+from pontryagin.guess import Start, random_starts, read_guess
 from pontryagin.instances import Instances
 from pontryagin.mesh import Mesh, divided
 from pontryagin.newton import NewtonAnswer, solve_by_newton
 from pontryagin.optim import Callback, IterationInfo, MethodResult, MethodSettings, solve_first_order
 from pontryagin.optim.newton import NewtonSettings
+from pontryagin.pointwise import Points
 from pontryagin.progress import Progress
 from pontryagin.records import Level
 from pontryagin.reintegrate import Flows
@@ -58,6 +60,9 @@ SAFETY = 0.25
 
 #: Defect or violation from which a grid's answer is of no use for the next grid.
 ASTRAY = 0.1
+
+#: Defect from which it is asked whether the control turns between nodes, and how often at most.
+TURNED, TURNS = 1e-3, 4
 
 #: How Newton's method may end from one start although another one leads to a solution, and so many are tried then.
 RETRIED = (Status.INFEASIBLE, Status.NOT_FINITE, Status.STALLED)
@@ -102,6 +107,7 @@ class Found:
     iterations: Tensor  # (B,) on all grids
     history: tuple[IterationInfo, ...]
     levels: tuple[Level, ...] = ()
+    defects: Tensor = field(default_factory=lambda: torch.zeros(0))  # (B,) on this grid, where grids are refined
 
 
 @contextlib.contextmanager
@@ -126,24 +132,29 @@ class Search:
     def run(self, start: Start, starts: int, seed: int, refine: bool) -> Found:
         """Solve from each start, keep the best for each problem, and refine where asked. Ctrl-C keeps what there is."""
         coarse = COARSE_NEWTON if self.options.method == "newton" else COARSE
-        found = self._begun(start, starts, seed, None, coarse if refine else None)
+        found = self._begun(self.instances, start, starts, seed, None, coarse if refine else None)
         before: Found | None = None
-        complete = not refine
+        complete, turned = not refine, 0
         try:
             while True:
                 found = self._measured(found, before, refine)
                 if not refine or self._over(found):
                     return found
                 finer = self._finer(found)
-                if finer is not None and self._astray(found):
+                if turned < TURNS and refine and not found.levels[-1].defect < TURNED:
+                    turned += 1
+                    calmer = self._calmer(found)
+                    if calmer is not None:
+                        found = calmer
+                        continue
+                if finer is not None:
                     again = replace(start, control=start.control.on(finer))
-                    before, found = found, self._begun(again, starts, seed, found, coarse)
-                elif finer is not None:
-                    before, found, complete = found, self._onward(found, finer, coarse), False
+                    before, found = found, self._on_finer(found, again, starts, seed, coarse)
+                    complete = False
                 elif complete or Status.MAX_ITERATIONS not in found.result.status:
                     return found
                 else:  # all the iterations that there are; what they change decides whether this grid is the last
-                    found, complete = self._onward(found, found.grid, None), True
+                    found, complete = self._onward(self.instances, found, found.grid, None), True
         except KeyboardInterrupt:
             status = [Status.INTERRUPTED] * self.instances.batch
             return replace(found, result=replace(found.result, status=status))
@@ -164,11 +175,47 @@ class Search:
         self.seconds["backend"] += time.perf_counter() - began
         return backend
 
+    def _calmer(self, found: Found) -> Found | None:
+        """Problems whose control has other minima of H to take between its nodes, solved again from those."""
+        result, grid, problem = found.result, found.grid, self.instances.problem
+        if not isinstance(result, NewtonAnswer):
+            return None
+        instances, rows = posed(self.instances, result), result.control.shape[1]
+        arguments = instances.arguments(Control(result.control, self.options.kind, grid), result.final_time)
+        data = result.control[..., :0] if arguments.data is None else arguments.data[..., :rows, :]
+        points = Points(
+            grid.times(problem.t0, result.final_time)[:, :rows].to(result.state),
+            result.state[:, :rows],
+            result.control,
+            instances.parameters[:, None].expand(-1, rows, -1),
+            data.expand(instances.batch, rows, -1),
+        )
+        control = calmer_branches(problem, points, result.costate[:, :rows])
+        if control is None:
+            return None
+        changed = (control != result.control).any(2).any(1).nonzero().squeeze(1)
+        start = _rows_of(Start(Control(control, self.options.kind, grid), result.final_time), changed)
+        again = self._solve(self.instances.pick(changed), start, _picked(found, changed), COARSE_NEWTON, fresh=True)
+        return _taken_over(found, again, changed.tolist())
+
     # -- one grid ----------------------------------------------------------------------------------------------------
 
-    def _begun(self, start: Start, starts: int, seed: int, before: Found | None, limit: int | None) -> Found:
+    def _on_finer(self, found: Found, start: Start, starts: int, seed: int, limit: int) -> Found:
+        """From what was found, on the grid of this start; problems that are astray begin again."""
+        grid, astray = start.control.grid, self._astray(found)
+        if bool(astray.all()):
+            return self._begun(self.instances, start, starts, seed, found, limit)
+        if not bool(astray.any()):
+            return self._onward(self.instances, found, grid, limit)
+        lost, kept = (which.nonzero().squeeze(1) for which in (astray, ~astray))
+        again = self._begun(self.instances.pick(lost), _rows_of(start, lost), starts, seed, _picked(found, lost), limit)
+        return _joined(again, self._onward(self.instances.pick(kept), _picked(found, kept), grid, limit), astray)
+
+    def _begun(
+        self, instances: Instances, start: Start, starts: int, seed: int, before: Found | None, limit: int | None
+    ) -> Found:
         """Solve from guesses. What Newton's method cannot make feasible from one start, random ones may."""
-        found = self._best_of(self.instances, random_starts(start, self.instances, starts, seed), starts, before, limit)
+        found = self._best_of(instances, random_starts(start, instances, starts, seed), starts, before, limit)
         far = (found.result.violation > ASTRAY).tolist()
         failed = [
             b
@@ -177,9 +224,10 @@ class Search:
         ]
         if starts > 1 or not failed or not isinstance(found.result, NewtonAnswer) or self._used_up(found):
             return found
-        rows = torch.tensor(failed, device=self.instances.device)
-        instances, one = self.instances.pick(rows), _rows_of(start, rows)
-        others = random_starts(one, instances, RETRIES, seed)
+        rows = torch.tensor(failed, device=instances.device)
+        instances, grid = instances.pick(rows), start.control.grid
+        usual = read_guess(None, instances, self.options.kind, grid)  # not about a guess that failed
+        others = random_starts(usual, instances, RETRIES, seed)
         again = self._best_of(instances, others, RETRIES, _picked(found, rows), COARSE_NEWTON)
         return _taken_over(found, again, failed)
 
@@ -194,18 +242,18 @@ class Search:
         found = self._solve(instances.pick(rows), start, many, limit, fresh=True)
         return _picked(found, best(found.result, instances.batch, starts))
 
-    def _onward(self, found: Found, grid: TimeGrid, limit: int | None) -> Found:
+    def _onward(self, instances: Instances, found: Found, grid: TimeGrid, limit: int | None) -> Found:
         """Solve on this grid from what was found, with at most `limit` iterations."""
         result = found.result
         if isinstance(result, NewtonAnswer):
             start = Start(Control(result.control, self.options.kind, found.grid).on(grid), result.final_time)
-            return self._solve(self.instances, start, found, limit)
+            return self._solve(instances, start, found, limit)
         control = Control(result.control, self.options.kind, found.grid).on(grid)
-        lost = torch.tensor([status is Status.NOT_FINITE for status in result.status], device=self.instances.device)
+        lost = torch.tensor([status is Status.NOT_FINITE for status in result.status], device=instances.device)
         multipliers, penalties = (
             value.masked_fill(lost[:, None], 0.0) for value in (result.multipliers, result.penalties)
         )
-        return self._solve(self.instances, Start(control, result.final_time, multipliers, penalties), found, limit)
+        return self._solve(instances, Start(control, result.final_time, multipliers, penalties), found, limit)
 
     def _solve(
         self, instances: Instances, start: Start, before: Found | None, limit: int | None, fresh: bool = False
@@ -308,7 +356,7 @@ class Search:
 
     # -- from grid to grid -------------------------------------------------------------------------------------------
 
-    def _defect(self, found: Found) -> float:
+    def _defects(self, found: Found) -> Tensor:
         result, fine = found.result, found.grid.refine(FINER)
         control = Control(result.control, self.options.kind, found.grid)
         instances = posed(self.instances, result)
@@ -321,7 +369,7 @@ class Search:
         assert coarse.state is not None and other.state is not None
         assert coarse.objective is not None and other.objective is not None
         states = distance(coarse.state, other.state[:, ::FINER])
-        return self._largest(torch.maximum(states, relative(coarse.objective, other.objective)), found)
+        return torch.maximum(states, relative(coarse.objective, other.objective))
 
     def _largest(self, values: Tensor, found: Found) -> float:
         """Over the problems that are not lost; infinite where all are, and for NaN."""
@@ -334,7 +382,8 @@ class Search:
         if before is not None:
             change = self._largest(relative(before.result.objective, found.result.objective), found)
         if refine:
-            defect = self._defect(found)
+            found = replace(found, defects=self._defects(found))
+            defect = self._largest(found.defects, found)
         levels = tuple(level for level in found.levels if level.steps != found.grid.steps)
         iterations = int(found.iterations.max()) - sum(level.iterations for level in levels)
         return replace(found, levels=(*levels, Level(found.grid.steps, iterations, change, defect)))
@@ -372,9 +421,11 @@ class Search:
         """A method of order 5 that is not that of the solve."""
         return "tsitouras" if self.options.scheme == "dormand_prince" else "dormand_prince"
 
-    def _astray(self, found: Found) -> bool:
-        """Whether Newton's answer is none of the differential equation, but one of steps that are far too long."""
-        return isinstance(found.result, NewtonAnswer) and not found.levels[-1].defect < ASTRAY
+    def _astray(self, found: Found) -> Tensor:
+        """(B,) whether Newton's answer is none of the differential equation, but one of steps that are far too long."""
+        lost = torch.tensor([status in LOST for status in found.result.status], device=found.defects.device)
+        newton = isinstance(found.result, NewtonAnswer)
+        return ~(found.defects < ASTRAY) & ~lost if newton else torch.zeros_like(lost)
 
     def _over(self, found: Found) -> bool:
         """Whether no finer grid can help, or nobody wants one."""
@@ -432,6 +483,15 @@ def _rows_of(start: Start, rows: Tensor) -> Start:
     control = replace(start.control, values=start.control.values[rows])
     multipliers, penalties = (None if v is None else v[rows] for v in (start.multipliers, start.penalties))
     return Start(control, start.final_time[rows], multipliers, penalties)
+
+
+def _joined(some: Found, others: Found, where: Tensor) -> Found:
+    """Both in one, `some` at the problems `where` (B,)."""
+    assert isinstance(some.result, NewtonAnswer) and isinstance(others.result, NewtonAnswer)
+    index = torch.argsort(torch.cat((where.nonzero().squeeze(1), (~where).nonzero().squeeze(1))))
+    iterations = torch.cat((some.iterations, others.iterations))[index]
+    result = some.result.joined(others.result).pick(index)
+    return replace(others, result=result, iterations=iterations, history=some.history + others.history)
 
 
 def _taken_over(found: Found, again: Found, rows: list[int]) -> Found:

@@ -187,7 +187,7 @@ def test_ctrl_c_between_two_grids_keeps_the_coarse_answer(monkeypatch):
     def interrupt(search, found):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pontryagin.refine.Search._defect", interrupt)
+    monkeypatch.setattr("pontryagin.refine.Search._defects", interrupt)
     solution = solve(regulator())
     assert solution.status is Status.INTERRUPTED and solution.steps == 50
     assert float(solution.objective) == pytest.approx(REGULATOR, abs=1e-4)
