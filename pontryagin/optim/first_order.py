@@ -1,9 +1,13 @@
-"""The loop that the first-order methods share, over a batch whose problems finish at their own pace."""
+"""The loop that the first-order methods share, over a batch whose problems finish at their own pace.
+
+On a CPU the host looks at the numbers after each iteration. On another device each look waits for all that was issued,
+so that it looks only now and then: an iteration in between is work for all groups that the host issues and knows
+nothing of. A group that is done has its verdict at once and moves no more; the next look takes it out.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,8 +19,8 @@ from pontryagin.errors import unknown_name
 from pontryagin.optim.gradient import GradientRule
 from pontryagin.optim.lagrangian import CountingBackend, Lagrangian, Point
 from pontryagin.optim.lbfgs import LbfgsRule
-from pontryagin.optim.line_search import line_search
-from pontryagin.optim.result import Callback, IterationInfo, Ledger, MethodResult, Standing
+from pontryagin.optim.line_search import Searched, line_search, one_trial
+from pontryagin.optim.result import Callback, IterationInfo, Ledger, MethodResult, Row, Standing, read
 from pontryagin.optim.settings import MethodSettings
 from pontryagin.optim.start import Start, begin
 from pontryagin.status import Status
@@ -29,7 +33,7 @@ class Rule(Protocol):
     def direction(self, point: Point, lagrangian: Lagrangian) -> Tensor: ...
     def learn(self, old: Point, new: Point, step: Tensor, moved: Tensor) -> None: ...
     def predicted(self, lagrangian: Lagrangian, point: Point, step: Tensor) -> Tensor: ...
-    def restart(self, rows: Tensor) -> None: ...
+    def restart(self, which: Tensor) -> None: ...
     def select(self, rows: Tensor) -> None: ...
 
 
@@ -50,6 +54,18 @@ METHODS: dict[str, Method] = {
 ROUNDED_RESIDUAL = {torch.float64: 1e-6, torch.float32: 1e-3}  # rounding of J excuses no larger residual than this
 QUIET = 20  # steps in a row that promise less than the rounding of J, before they count as failed searches
 PATIENCE = 2  # line searches in a row that may fail before an inner problem counts as stalled
+INTERVAL = 16  # most iterations between two looks at a device
+GROWTH = 4  # and at most so many parts of the iterations so far: what is done early is taken out early
+
+#: How a group may end, in the order in which reasons count; the first is the end of those that have no verdict.
+ENDS = (
+    Status.INTERRUPTED,
+    Status.CONVERGED,
+    Status.NOT_FINITE,
+    Status.INFEASIBLE,
+    Status.STALLED,
+    Status.MAX_ITERATIONS,
+)
 
 
 def solve_first_order(
@@ -72,7 +88,11 @@ def solve_first_order(
     if method not in METHODS:
         raise unknown_name("first-order method", method, METHODS)
     settings = settings or MethodSettings()
-    settings = replace(settings, tolerance=max(settings.tolerance, 128 * torch.finfo(backend.dtype).eps))
+    settings = replace(
+        settings,
+        tolerance=max(settings.tolerance, 128 * torch.finfo(backend.dtype).eps),
+        interval=settings.interval or (1 if backend.device.type == "cpu" else INTERVAL),
+    )
     step_rule = settings.step_rule if method == "gradient" else "none"
     counting = CountingBackend(backend)
     like = torch.empty(0, dtype=backend.dtype, device=backend.device)
@@ -137,11 +157,15 @@ class _Solve:
         self.idle = torch.zeros_like(self.rows)  # line searches in a row that failed
         self.rounded = self.idle > 0  # a search failed that promised less than the rounding of J
         self.quiet = torch.zeros_like(self.rows)  # steps in a row that promised less than the rounding of J
-        self.disturbed = False  # any of these three is not zero
+        self.disturbed = not settings.asks  # any of these three may be other than zero
+        self.failed = torch.zeros_like(self.rows)  # trials of a search that is not over
         self.exhausted = self.idle > 0  # a penalty would have to grow beyond its limit
         self.step = torch.zeros_like(point.value)
         self.trouble = True  # a group may have to end for another reason than convergence
-        self.iteration = 0
+        self.iteration = self.next_look = 0
+        self.verdict = torch.zeros_like(self.rows)  # place in ENDS, zero while a group goes on
+        self.ended = torch.zeros_like(self.rows)  # iteration of the verdict
+        self.untold: list[Row] = []  # rows of the history whose numbers are still on the device
         self.history: list[IterationInfo] = []
         self.ledger = Ledger(point, self.lagrangian)
         self._measure()
@@ -151,104 +175,138 @@ class _Solve:
     def finished(self) -> bool:
         return self.rows.numel() == 0
 
+    @property
+    def looking(self) -> bool:
+        """Whether the host looks at the device after this iteration."""
+        return self.iteration >= min(self.next_look, self.limit)
+
     def shift_multipliers(self) -> None:
-        """Move multipliers and penalties where it is time to."""
-        if not self.lagrangian.constrained:
-            return
+        """Move multipliers and penalties where it is time to; at a look, where that takes a sweep."""
         outer, lagrangian = self.multipliers, self.lagrangian
+        if not lagrangian.constrained or not (lagrangian.apart or self.looking):
+            return
         solved = (self.residual <= outer.tolerance) | (outer.count >= self.settings.max_inner_iterations)
         solved = solved | (self.idle >= PATIENCE)
-        if not outer.due(lagrangian, self.violation, solved & ~self.converged):
+        running = ~self.converged & (self.verdict == 0)
+        if self.looking and not outer.due(lagrangian, self.violation, solved & running):
             return
         predicted = self.rule.predicted(lagrangian, self.point, self.step)
-        changed, raised = outer.shift(lagrangian, predicted, self.violation, solved, ~self.converged)
+        changed, raised = outer.shift(lagrangian, predicted, self.violation, solved, running)
         self.trouble = True
         self.exhausted = raised & outer.exhausted(lagrangian)
         if lagrangian.apart:
             self.point = lagrangian.renew(self.point)
         else:
-            self.rule.restart(raised.nonzero().squeeze(1))
+            self.rule.restart(raised)
             rows = changed.nonzero().squeeze(1)
             self.point = self.point.put(rows, lagrangian.select(rows).renew(self.point.select(rows)))
         self.window = torch.where(changed.unsqueeze(1), self.point.value.unsqueeze(1), self.window)
         self.quiet = self.quiet.masked_fill(changed, 0)
         self.rounded = self.rounded & ~changed
+        self.failed = self.failed.masked_fill(changed, 0)
         self._measure()
 
     def retire(self) -> None:
-        """Write down the groups that are done, and go on with the others alone."""
+        """Give groups that are done their verdict; at a look, write them down and go on with the others alone."""
         at_limit = self.iteration >= self.limit
-        if not (self.trouble or at_limit or bool(self.converged.any())):
+        if self.settings.asks and not (self.trouble or at_limit or bool(self.converged.any())):
             return
         self.trouble = False
         blocked = self.exhausted | (self.idle >= self.patience)
         far = self.violation > self.settings.tolerance**0.5
-        verdicts = {
+        reasons = {
+            Status.INTERRUPTED: torch.zeros_like(self.converged),
             Status.CONVERGED: self.converged,
             Status.NOT_FINITE: ~self.residual.isfinite(),  # a bad start: no such trial is accepted
             Status.INFEASIBLE: blocked & far,
             Status.STALLED: blocked,
             Status.MAX_ITERATIONS: torch.full_like(self.converged, at_limit),
         }
-        running = ~torch.stack(list(verdicts.values())).any(0)
-        if bool(running.all()):
-            return
-        left = ~running
-        for status, verdict in verdicts.items():
-            self._write(status, left & verdict)
-            left = left & ~verdict
-        self._keep(running.nonzero().squeeze(1))
+        first = torch.stack([reasons[status] for status in ENDS]).to(torch.uint8).argmax(0)
+        ends = (self.verdict == 0) & (first > 0)
+        self.verdict = torch.where(ends, first, self.verdict)
+        self.ended = self.ended.masked_fill(ends, self.iteration)
+        self.standing = replace(self.standing, verdict=self.verdict, ended=self.ended)
+        if self.looking and bool((done := self.verdict > 0).any()):
+            self._write(done)
+            self._keep((~done).nonzero().squeeze(1))
 
     def advance(self) -> None:
         """One step of every group: direction, line search, and what is learnt from it."""
+        if self.looking:
+            self.next_look = self.iteration + max(1, min(self.settings.interval or 1, self.iteration // GROWTH))
         old = self.point
         direction = self.rule.direction(old, self.lagrangian)
         reference = torch.full_like(old.value, torch.finfo(old.value.dtype).max) if self.fixed else self.window.amax(1)
-        new, self.step, slope, moved = line_search(
-            self.lagrangian, old, direction, reference, self.noise, self.settings
-        )
-        self.rule.learn(old, new, self.step, moved)
+        search = self._search(old, direction, reference)
+        new, self.step = search.point, search.step
+        self.rule.learn(old, new, search.step, search.moved)
         self.point = new
-        self.window[:, self.iteration % self.window.shape[1]] = new.value
+        last = self.window[:, self.iteration % self.window.shape[1]]
+        last.copy_(new.value if self.settings.asks else torch.where(search.over, new.value, last))
         if self.best is not None:
             self.best = self.best.merge(new.value < self.best.value, new)
         self.iteration += 1
         self.multipliers.count += 1
-        hopeless = -slope <= self.noise
-        if self.disturbed or not bool((moved & ~hopeless).all()):
-            self._count_failures(moved, hopeless)
+        hopeless = -search.slope <= self.noise
+        if self.disturbed or not bool((search.moved & ~hopeless).all()):
+            self._count_failures(search, hopeless)
         self._measure()
 
-    def _count_failures(self, moved: Tensor, hopeless: Tensor) -> None:
+    def _search(self, old: Point, direction: Tensor, reference: Tensor) -> Searched:
+        """All of a line search where the host may ask how it goes, else one trial of it."""
+        if self.settings.asks:
+            return line_search(self.lagrangian, old, direction, reference, self.noise, self.settings)
+        search = one_trial(
+            self.lagrangian, old, direction, reference, self.noise, self.settings, self.failed, self.verdict == 0
+        )
+        self.failed = torch.where(search.over, 0, self.failed + 1)
+        return search
+
+    def _count_failures(self, search: Searched, hopeless: Tensor) -> None:
         """Searches that failed, and steps of which J can show nothing; both start anew."""
-        self.quiet = torch.where(hopeless, self.quiet + 1, 0)
-        moved = moved & (self.quiet < QUIET)
-        self.idle = torch.where(moved, 0, self.idle + 1)
-        self.rounded = ~moved & hopeless
-        self.disturbed = bool((self.quiet + self.idle > 0).any())
-        if not bool(moved.all()):
+        over, asks = search.over, self.settings.asks
+        self.quiet = torch.where(over, torch.where(hopeless, self.quiet + 1, 0), self.quiet)
+        moved = search.moved & (self.quiet < QUIET)
+        self.idle = torch.where(over, torch.where(moved, 0, self.idle + 1), self.idle)
+        self.rounded = torch.where(over, ~moved & hopeless, self.rounded)
+        self.disturbed = not asks or bool((self.quiet + self.idle > 0).any())
+        failed = over & ~moved
+        if not asks or bool(failed.any()):
             self.trouble = True
-            self.rule.restart((~moved).nonzero().squeeze(1))
+            self.rule.restart(failed)
 
     def report(self) -> bool:
-        """A row of the history, told to the callback as well; whether that wants to stop."""
-        info = IterationInfo(
-            iteration=self.iteration,
-            running=self.rows.numel(),
-            objective=_number(self.point.objective, torch.mean),
-            residual=_number(self.residual, torch.amax),
-            violation=_number(self.violation, torch.amax),
-            step=_number(self.step, torch.amin),
-            penalty=_number(self.multipliers.relative_penalty(self.lagrangian), torch.amax),
-            sweeps=self.backend.sweeps,
-            seconds=time.perf_counter() - self.clock,
+        """Keep a row of the history; at a look, tell the callback of all that are new: whether it wants to stop."""
+        self.untold.append(
+            Row(
+                iteration=self.iteration,
+                running=self.rows.numel(),
+                objective=self.point.objective,
+                residual=self.residual,
+                violation=self.violation,
+                step=self.step,
+                penalty=self.multipliers.relative_penalty(self.lagrangian),
+                sweeps=self.backend.sweeps,
+                seconds=time.perf_counter() - self.clock,
+            )
         )
-        self.history.append(info)
-        return self.callback is not None and bool(self.callback(info))
+        if not self.looking:
+            return False
+        new = self._read()
+        return self.callback is not None and any([bool(self.callback(info)) for info in new])
+
+    def _read(self) -> list[IterationInfo]:
+        """The numbers of the rows that are new, also added to the history."""
+        new = read(self.untold)
+        self.history += new
+        self.untold = []
+        return new
 
     def interrupt(self) -> None:
         """Write down everything that still runs as it stood last; possible at any moment."""
-        self._write(Status.INTERRUPTED, self.ledger.running(self.standing.rows))
+        self._read()
+        self._write(self.ledger.running(self.standing.rows))
 
     def _measure(self) -> None:
         """Residual, violation and the rounding of J_a at the point."""
@@ -262,18 +320,23 @@ class _Solve:
         if self.disturbed:
             rounded = self.rounded & (self.residual <= self.rounded_residual)
             self.converged = self.converged | (rounded & (self.violation <= tolerance))
-        self.standing = Standing(self.rows, point, self.best, self.residual, self.violation, omega, self.lagrangian.rho)
+        self.standing = Standing(
+            self.rows, point, self.best, self.residual, self.violation, omega, self.lagrangian.rho,
+            self.verdict, self.ended,
+        )  # fmt: skip
 
-    def _write(self, status: Status, which: Tensor) -> None:
-        """The groups `which` (G,) end here, without constraints at the best point that they have seen."""
-        if not bool(which.any()):
-            return
-        standing = self.standing
-        if standing.best is not None and status is not Status.CONVERGED:
-            best = standing.point.merge(standing.best.value < standing.point.value, standing.best)
-            residual = self.variables.residual(best.z, best.gradient, best.objective)
-            standing = replace(standing, point=best, residual=residual)
-        self.ledger.write(status, standing, which, self.iteration)
+    def _write(self, which: Tensor) -> None:
+        """The groups `which` (G,) end, without constraints at the best point that they have seen."""
+        given = self.standing
+        for verdict in sorted(set(given.verdict[which].tolist())):
+            status, standing = ENDS[verdict], given
+            if standing.best is not None and status is not Status.CONVERGED:
+                best = standing.point.merge(standing.best.value < standing.point.value, standing.best)
+                residual = self.variables.residual(best.z, best.gradient, best.objective)
+                standing = replace(standing, point=best, residual=residual)
+            if not verdict:
+                standing = replace(standing, ended=torch.full_like(standing.ended, self.iteration))
+            self.ledger.write(status, standing, which & (standing.verdict == verdict))
 
     def _keep(self, rows: Tensor) -> None:
         """Go on with the groups `rows` alone."""
@@ -281,12 +344,9 @@ class _Solve:
         self.multipliers.select(rows)
         self.lagrangian = self.lagrangian.select(rows)
         self.window, self.idle, self.step = self.window[rows], self.idle[rows], self.step[rows]
-        self.quiet = self.quiet[rows]
+        self.quiet, self.failed = self.quiet[rows], self.failed[rows]
+        self.verdict, self.ended = self.verdict[rows], self.ended[rows]
         self.rounded, self.exhausted = self.rounded[rows], self.exhausted[rows]
         self.best = None if self.best is None else self.best.select(rows)
         self.point, self.rows = self.point.select(rows), self.rows[rows]
         self._measure()
-
-
-def _number(values: Tensor, over: Callable[[Tensor], Tensor]) -> float:
-    return float((values if values.numel() == 1 else over(values)).item())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,10 @@ from pontryagin.status import Status
 
 @dataclass(frozen=True)
 class IterationInfo:
-    """One row of the iteration table. In a batch: over the problems still running, as each field says."""
+    """One row of the iteration table. In a batch: over the problems still running, as each field says.
+
+    On a device that is not looked at after each iteration, those that have finished since the last look are among them.
+    """
 
     iteration: int
     running: int  # problems still running
@@ -29,6 +32,46 @@ class IterationInfo:
 
 #: Called after each iteration; True stops the solve with Status.INTERRUPTED.
 Callback = Callable[[IterationInfo], "bool | None"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """An IterationInfo whose numbers are tensors (G,) of the groups that it is over."""
+
+    iteration: int
+    running: int
+    objective: Tensor
+    residual: Tensor
+    violation: Tensor
+    step: Tensor
+    penalty: Tensor
+    sweeps: int
+    seconds: float
+
+
+#: How a row is over its groups.
+OVER = {
+    "objective": torch.mean,
+    "residual": torch.amax,
+    "violation": torch.amax,
+    "step": torch.amin,
+    "penalty": torch.amax,
+}
+
+
+def read(rows: Sequence[Row]) -> list[IterationInfo]:
+    """The numbers of rows, all of them in one copy from the device."""
+    if not rows:
+        return []
+    numbers = torch.stack([_over(getattr(row, name), over) for row in rows for name, over in OVER.items()])
+    return [
+        IterationInfo(**(vars(row) | dict(zip(OVER, own, strict=True))))
+        for row, own in zip(rows, numbers.view(len(rows), -1).tolist(), strict=True)
+    ]
+
+
+def _over(values: Tensor, over: Callable[[Tensor], Tensor]) -> Tensor:
+    return values.view(()) if values.numel() == 1 else over(values)
 
 
 @dataclass(frozen=True)
@@ -59,6 +102,8 @@ class Standing:
     violation: Tensor  # (G,)
     omega: Tensor  # (G, R)
     rho: Tensor  # (G, R)
+    verdict: Tensor  # (G,) how they end, as a place in a list; zero while they run
+    ended: Tensor  # (G,) the iteration in which they do
 
 
 class Ledger:
@@ -77,13 +122,13 @@ class Ledger:
         """(G,) which of these numbers have no end yet."""
         return torch.tensor([self.status[row] is None for row in rows.tolist()], device=rows.device)
 
-    def write(self, status: Status, standing: Standing, which: Tensor, iteration: int) -> None:
+    def write(self, status: Status, standing: Standing, which: Tensor) -> None:
         """The groups `which` (G,) of `standing` end with `status`."""
         rows = standing.rows[which]
         self.z[rows], self.objective[rows] = standing.point.z[which], standing.point.objective[which]
         self.residual[rows], self.violation[rows] = standing.residual[which], standing.violation[which]
         self.omega[rows], self.rho[rows] = standing.omega[which], standing.rho[which]
-        self.iterations[rows] = iteration
+        self.iterations[rows] = standing.ended[which]
         for row in rows.tolist():
             self.status[row] = status
 
