@@ -159,6 +159,7 @@ class _Solve:
         self.quiet = torch.zeros_like(self.rows)  # steps in a row that promised less than the rounding of J
         self.disturbed = not settings.asks  # any of these three may be other than zero
         self.failed = torch.zeros_like(self.rows)  # trials of a search that is not over
+        self.stale = self.idle > 0  # the multipliers moved, and no sweep at the point knows of it
         self.exhausted = self.idle > 0  # a penalty would have to grow beyond its limit
         self.step = torch.zeros_like(point.value)
         self.trouble = True  # a group may have to end for another reason than convergence
@@ -181,29 +182,32 @@ class _Solve:
         return self.iteration >= min(self.next_look, self.limit)
 
     def shift_multipliers(self) -> None:
-        """Move multipliers and penalties where it is time to; at a look, where that takes a sweep."""
-        outer, lagrangian = self.multipliers, self.lagrangian
-        if not lagrangian.constrained or not (lagrangian.apart or self.looking):
+        """Move multipliers and penalties where it is time to."""
+        if not self.lagrangian.constrained:
             return
+        outer, lagrangian = self.multipliers, self.lagrangian
         solved = (self.residual <= outer.tolerance) | (outer.count >= self.settings.max_inner_iterations)
         solved = solved | (self.idle >= PATIENCE)
         running = ~self.converged & (self.verdict == 0)
-        if self.looking and not outer.due(lagrangian, self.violation, solved & running):
+        if self.settings.asks and not outer.due(lagrangian, self.violation, solved & running):
             return
         predicted = self.rule.predicted(lagrangian, self.point, self.step)
         changed, raised = outer.shift(lagrangian, predicted, self.violation, solved, running)
         self.trouble = True
         self.exhausted = raised & outer.exhausted(lagrangian)
+        self.quiet = self.quiet.masked_fill(changed, 0)
+        self.rounded = self.rounded & ~changed
+        self.failed = self.failed.masked_fill(changed, 0)
         if lagrangian.apart:
             self.point = lagrangian.renew(self.point)
         else:
             self.rule.restart(raised)
+            if not self.settings.asks:
+                self.stale = changed
+                return
             rows = changed.nonzero().squeeze(1)
             self.point = self.point.put(rows, lagrangian.select(rows).renew(self.point.select(rows)))
         self.window = torch.where(changed.unsqueeze(1), self.point.value.unsqueeze(1), self.window)
-        self.quiet = self.quiet.masked_fill(changed, 0)
-        self.rounded = self.rounded & ~changed
-        self.failed = self.failed.masked_fill(changed, 0)
         self._measure()
 
     def retire(self) -> None:
@@ -242,8 +246,7 @@ class _Solve:
         new, self.step = search.point, search.step
         self.rule.learn(old, new, search.step, search.moved)
         self.point = new
-        last = self.window[:, self.iteration % self.window.shape[1]]
-        last.copy_(new.value if self.settings.asks else torch.where(search.over, new.value, last))
+        self._remember(new.value, search.over)
         if self.best is not None:
             self.best = self.best.merge(new.value < self.best.value, new)
         self.iteration += 1
@@ -258,10 +261,21 @@ class _Solve:
         if self.settings.asks:
             return line_search(self.lagrangian, old, direction, reference, self.noise, self.settings)
         search = one_trial(
-            self.lagrangian, old, direction, reference, self.noise, self.settings, self.failed, self.verdict == 0
-        )
-        self.failed = torch.where(search.over, 0, self.failed + 1)
+            self.lagrangian, old, direction, reference, self.noise, self.settings,
+            self.failed, self.verdict == 0, self.stale,
+        )  # fmt: skip
+        self.failed = torch.where(search.over | self.stale, 0, self.failed + 1)
         return search
+
+    def _remember(self, value: Tensor, over: Tensor) -> None:
+        """J_a (G,) at the end of each search that is over, or under new multipliers, of which there is nothing else."""
+        column = self.iteration % self.window.shape[1]
+        if self.settings.asks:
+            self.window[:, column] = value
+            return
+        self.window[:, column] = torch.where(over, value, self.window[:, column])
+        self.window = torch.where(self.stale.unsqueeze(1), value.unsqueeze(1), self.window)
+        self.stale = torch.zeros_like(self.stale)
 
     def _count_failures(self, search: Searched, hopeless: Tensor) -> None:
         """Searches that failed, and steps of which J can show nothing; both start anew."""
@@ -344,7 +358,7 @@ class _Solve:
         self.multipliers.select(rows)
         self.lagrangian = self.lagrangian.select(rows)
         self.window, self.idle, self.step = self.window[rows], self.idle[rows], self.step[rows]
-        self.quiet, self.failed = self.quiet[rows], self.failed[rows]
+        self.quiet, self.failed, self.stale = self.quiet[rows], self.failed[rows], self.stale[rows]
         self.verdict, self.ended = self.verdict[rows], self.ended[rows]
         self.rounded, self.exhausted = self.rounded[rows], self.exhausted[rows]
         self.best = None if self.best is None else self.best.select(rows)

@@ -77,19 +77,20 @@ def one_trial(
     settings: MethodSettings,
     failed: Tensor,
     running: Tensor,
+    stale: Tensor,
 ) -> Searched:
     """The next trial of each search, in which `failed` (G,) have failed; no group moves that is not `running` (G,).
 
     The k-th is shorter than the one before by the k-th power of `backtracking`, so that `trials` of them go about as
-    far down as the whole search.
+    far down as the whole search. A group whose point is `stale` (G,) tries that point, and stays with what it finds.
     """
     slope = torch.linalg.vecdot(point.gradient, direction)
-    step = settings.backtracking ** (failed * (failed + 1) // 2).to(slope)
+    step = settings.backtracking ** (failed * (failed + 1) // 2).to(slope).masked_fill(stale, 0.0)
     trial = lagrangian.evaluate(lagrangian.variables.project(point.z + step.unsqueeze(1) * direction))
     limit = reference + settings.sufficient_decrease * step * slope
-    moved = running & _descended(point, trial, direction, slope, limit, noise, settings)
-    over = moved | (failed >= settings.trials) | ~(slope < 0)
-    return Searched(point.merge(moved, trial), torch.where(moved, step, 0.0), slope, moved, over)
+    moved = running & ~stale & _descended(point, trial, direction, slope, limit, noise, settings)
+    over = moved | ~stale & ((failed >= settings.trials) | ~(slope < 0))
+    return Searched(point.merge(moved | stale, trial), torch.where(moved, step, 0.0), slope, moved, over)
 
 
 def _descended(
