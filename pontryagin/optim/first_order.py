@@ -188,7 +188,9 @@ class _Solve:
         outer, lagrangian = self.multipliers, self.lagrangian
         solved = (self.residual <= outer.tolerance) | (outer.count >= self.settings.max_inner_iterations)
         solved = solved | (self.idle >= PATIENCE)
-        running = ~self.converged & (self.verdict == 0)
+        running = ~self.converged
+        if not self.settings.asks:  # a search goes on with the function that it began with
+            running = running & (self.verdict == 0) & (self.failed == 0)
         if self.settings.asks and not outer.due(lagrangian, self.violation, solved & running):
             return
         predicted = self.rule.predicted(lagrangian, self.point, self.step)
@@ -197,7 +199,6 @@ class _Solve:
         self.exhausted = raised & outer.exhausted(lagrangian)
         self.quiet = self.quiet.masked_fill(changed, 0)
         self.rounded = self.rounded & ~changed
-        self.failed = self.failed.masked_fill(changed, 0)
         if lagrangian.apart:
             self.point = lagrangian.renew(self.point)
         else:

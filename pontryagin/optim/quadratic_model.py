@@ -44,7 +44,7 @@ from pontryagin.optim.variables import Variables
 ACTIVE_SETS = 10  # Newton steps before the sets count as unsettled
 PLAIN = 2  # of these, the first that are not shortened
 LENGTHS = 8  # step lengths 1, 1/2, 1/4 ... tried at once
-UNASKED = 4  # Newton steps where nobody asks whether the sets have settled
+UNASKED = 6  # Newton steps where nobody asks whether the sets have settled
 
 
 class QuadraticModel:
