@@ -130,7 +130,7 @@ class LbfgsRule:
         return torch.where((step == 1.0).unsqueeze(1), lam, omega)
 
     def restart(self, which: Tensor) -> None:
-        """Drop the pairs of the groups `which` (G,): their function has changed, or a search has failed. Theta stays."""
+        """Drop the pairs of the groups `which` (G,): their function has changed, or a search failed. Theta stays."""
         self.rows.masked_fill_(which.view(-1, 1, 1), 0.0)
         self.gram.masked_fill_(which.view(-1, 1, 1), 0.0)
         self.count = self.count.masked_fill(which, 0)

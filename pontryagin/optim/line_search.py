@@ -107,9 +107,7 @@ def _descended(
     descended: Tensor = (trial.value <= limit) & trial_slope.isfinite() & (slope < 0)
     if settings.asks and bool(descended.all()):
         return descended
-    by_gradient = (trial.value <= point.value + noise) & (
-        trial_slope <= (2 * settings.sufficient_decrease - 1) * slope
-    )
+    by_gradient = (trial.value <= point.value + noise) & (trial_slope <= (2 * settings.sufficient_decrease - 1) * slope)
     return torch.logical_or(descended, by_gradient & trial_slope.isfinite() & (slope < 0))
 
 

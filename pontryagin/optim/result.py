@@ -16,7 +16,7 @@ from pontryagin.status import Status
 class IterationInfo:
     """One row of the iteration table. In a batch: over the problems still running, as each field says.
 
-    On a device that is not looked at after each iteration, those that have finished since the last look are among them.
+    Where the host does not look after each iteration, those that have finished since the last look are among them.
     """
 
     iteration: int
@@ -24,7 +24,7 @@ class IterationInfo:
     objective: float  # J, mean
     residual: float  # scaled optimality residual of the augmented Lagrangian, largest
     violation: float  # scaled violation of the terminal constraints, largest
-    step: float  # step length accepted last, smallest
+    step: float  # step length accepted last, smallest; 0 where a line search goes on in the next iteration
     penalty: float  # of the scaled terminal constraints, largest; 0 without constraints
     sweeps: int  # sweeps of one problem so far, rollouts counted whole, all problems together
     seconds: float  # since the start
@@ -50,7 +50,7 @@ class Row:
 
 
 #: How a row is over its groups.
-OVER = {
+OVER: dict[str, Callable[[Tensor], Tensor]] = {
     "objective": torch.mean,
     "residual": torch.amax,
     "violation": torch.amax,
