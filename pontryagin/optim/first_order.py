@@ -33,7 +33,7 @@ METHODS: dict[str, Method] = {
     "lbfgs": Method("projected limited-memory quasi-Newton", LbfgsRule, 3_000),
 }
 
-INTERVAL = 16  # most iterations between two looks at a device
+INTERVAL = 4  # iterations between two looks at a device: a wait is little beside so many, and few are for nothing
 
 
 def solve_first_order(

@@ -24,7 +24,6 @@ from pontryagin.status import Status
 ROUNDED_RESIDUAL = {torch.float64: 1e-6, torch.float32: 1e-3}  # rounding of J excuses no larger residual than this
 QUIET = 20  # steps in a row that promise less than the rounding of J, before they count as failed searches
 PATIENCE = 2  # line searches in a row that may fail before an inner problem counts as stalled
-GROWTH = 4  # looks come after a quarter of the iterations so far, at most: what is done early is taken out early
 
 #: How a group may end, in the order in which reasons count; the first is the end of those that have no verdict.
 ENDS = (
@@ -84,7 +83,7 @@ class Groups:
         self.exhausted = self.idle > 0  # a penalty would have to grow beyond its limit
         self.step = torch.zeros_like(point.value)
         self.trouble = True  # a group may have to end for another reason than convergence
-        self.iteration = self.next_look = 0
+        self.iteration = 0
         self.verdict = torch.zeros_like(self.rows)  # place in ENDS, zero while a group goes on
         self.ended = torch.zeros_like(self.rows)  # iteration of the verdict
         self.untold: list[Row] = []  # rows of the history whose numbers are still on the device
@@ -101,7 +100,7 @@ class Groups:
     @property
     def looking(self) -> bool:
         """Whether the host looks at the device after this iteration."""
-        return self.iteration >= min(self.next_look, self.limit)
+        return self.iteration % (self.settings.interval or 1) == 0 or self.iteration >= self.limit
 
     def shift_multipliers(self) -> None:
         """Move multipliers and penalties where it is time to."""
@@ -160,8 +159,6 @@ class Groups:
 
     def advance(self) -> None:
         """One step of every group: direction, line search, and what is learnt from it."""
-        if self.looking:
-            self.next_look = self.iteration + max(1, min(self.settings.interval or 1, self.iteration // GROWTH))
         old = self.point
         direction = self.rule.direction(old, self.lagrangian)
         reference = torch.full_like(old.value, torch.finfo(old.value.dtype).max) if self.fixed else self.window.amax(1)

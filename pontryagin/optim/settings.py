@@ -22,7 +22,7 @@ class MethodSettings:
     tolerance: float = 1e-8  # largest scaled optimality residual and terminal violation of a solved problem
     max_iterations: int | None = None  # line searches per problem; None: the method's own default
     max_inner_iterations: int = 300  # of these, between two changes of the multipliers
-    interval: int | None = None  # most iterations from one look at the device to the next; None: 1 on a CPU, else 16
+    interval: int | None = None  # iterations from one look of the host at the numbers to the next; None: by device
 
     step_rule: StepRule = "barzilai_borwein"  # of the gradient method
     step: float = 1e-2  # eta of the fixed rule, first eta of the Armijo rule
