@@ -124,8 +124,8 @@ def test_search_goes_on_with_the_function_and_the_values_that_it_began_with(monk
 
     monkeypatch.setattr(Groups, "shift_multipliers", shifted)
     monkeypatch.setattr(Groups, "_remember", remembered)
-    for name in ("equalities", "shared"):
-        CASES[name](interval=4)
+    for name, tolerance in (("shared", 1e-6), ("inequality", 1e-3)):  # the latter wants to move them during a search
+        CASES[name](interval=4, tolerance=tolerance)
     assert searches > 3, "the test needs full steps that are not accepted"
 
 
