@@ -212,19 +212,10 @@ class Groups:
 
     def report(self) -> bool:
         """Keep a row of the history; at a look, tell the callback of all that are new: whether it wants to stop."""
-        self.untold.append(
-            Row(
-                iteration=self.iteration,
-                running=self.rows.numel(),
-                objective=self.point.objective,
-                residual=self.residual,
-                violation=self.violation,
-                step=self.step,
-                penalty=self.multipliers.relative_penalty(self.lagrangian),
-                sweeps=self.backend.sweeps,
-                seconds=time.perf_counter() - self.clock,
-            )
-        )
+        penalty = self.multipliers.relative_penalty(self.lagrangian)
+        values = (self.point.objective, self.residual, self.violation, self.step, penalty)
+        seconds = time.perf_counter() - self.clock
+        self.untold.append(Row(self.iteration, self.rows.numel(), values, self.backend.sweeps, seconds))
         if not self.looking:
             return False
         new, callback = self._read(), self.callback

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,44 +35,38 @@ class IterationInfo:
 Callback = Callable[[IterationInfo], "bool | None"]
 
 
-@dataclass(frozen=True)
-class Row:
-    """An IterationInfo whose numbers are tensors (G,) of the groups that it is over."""
+class Row(NamedTuple):
+    """An IterationInfo whose numbers are still on the device."""
 
     iteration: int
     running: int
-    objective: Tensor
-    residual: Tensor
-    violation: Tensor
-    step: Tensor
-    penalty: Tensor
+    values: tuple[Tensor, ...]  # (G,) objective, residual, violation, step and penalty
     sweeps: int
     seconds: float
 
 
-#: How a row is over its groups.
-OVER: dict[str, Callable[[Tensor], Tensor]] = {
-    "objective": torch.mean,
-    "residual": torch.amax,
-    "violation": torch.amax,
-    "step": torch.amin,
-    "penalty": torch.amax,
-}
+#: What an IterationInfo has of the values of a row.
+OVER: tuple[Callable[[Tensor], Tensor], ...] = (torch.mean, torch.amax, torch.amax, torch.amin, torch.amax)
 
 
 def read(rows: Sequence[Row]) -> list[IterationInfo]:
-    """The numbers of rows, all of them in one copy from the device."""
-    if not rows:
-        return []
-    numbers = torch.stack([_over(getattr(row, name), over) for row in rows for name, over in OVER.items()])
-    return [
-        IterationInfo(**(vars(row) | dict(zip(OVER, own, strict=True))))
-        for row, own in zip(rows, numbers.view(len(rows), -1).tolist(), strict=True)
-    ]
-
-
-def _over(values: Tensor, over: Callable[[Tensor], Tensor]) -> Tensor:
-    return values.view(()) if values.numel() == 1 else over(values)
+    """The numbers of rows; from a device they all come in one copy, for which alone it is waited."""
+    pairs = [pair for row in rows for pair in zip(row.values, OVER, strict=True)]
+    tensors = [values if values.numel() == 1 else over(values) for values, over in pairs]
+    numbers: list[float]
+    if all(tensor.is_cpu for tensor in tensors):
+        numbers = [tensor.item() for tensor in tensors]
+    else:
+        numbers = torch.cat([tensor.view(1) for tensor in tensors]).tolist()
+    infos = []
+    for k, row in enumerate(rows):
+        objective, residual, violation, step, penalty = numbers[k * len(OVER) : (k + 1) * len(OVER)]
+        infos.append(
+            IterationInfo(
+                row.iteration, row.running, objective, residual, violation, step, penalty, row.sweeps, row.seconds
+            )
+        )
+    return infos
 
 
 @dataclass(frozen=True)
