@@ -184,7 +184,7 @@ class Groups:
             self.lagrangian, old, direction, reference, self.noise, self.settings,
             self.failed, self.verdict == 0, self.stale,
         )  # fmt: skip
-        self.failed = torch.where(search.over | self.stale, 0, self.failed + 1)
+        self.failed = (self.failed + 1).masked_fill(search.over | self.stale, 0)
         return search
 
     def _remember(self, value: Tensor, over: Tensor) -> None:
@@ -200,9 +200,9 @@ class Groups:
     def _count_failures(self, search: Searched, hopeless: Tensor) -> None:
         """Searches that failed, and steps of which J can show nothing; both start anew."""
         over, asks = search.over, self.settings.asks
-        self.quiet = torch.where(over, torch.where(hopeless, self.quiet + 1, 0), self.quiet)
+        self.quiet = torch.where(over, (self.quiet + 1).masked_fill(~hopeless, 0), self.quiet)
         moved = search.moved & (self.quiet < QUIET)
-        self.idle = torch.where(over, torch.where(moved, 0, self.idle + 1), self.idle)
+        self.idle = torch.where(over, (self.idle + 1).masked_fill(moved, 0), self.idle)
         self.rounded = torch.where(over, ~moved & hopeless, self.rounded)
         self.disturbed = not asks or bool((self.quiet + self.idle > 0).any())
         failed = over & ~moved

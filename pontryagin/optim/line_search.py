@@ -90,7 +90,7 @@ def one_trial(
     limit = reference + settings.sufficient_decrease * step * slope
     moved = running & ~stale & _descended(point, trial, direction, slope, limit, noise, settings)
     over = moved | ~stale & ((failed >= settings.trials) | ~(slope < 0))
-    return Searched(point.merge(moved | stale, trial), torch.where(moved, step, 0.0), slope, moved, over)
+    return Searched(point.merge(moved | stale, trial), step.masked_fill(~moved, 0.0), slope, moved, over)
 
 
 def _descended(

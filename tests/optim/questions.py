@@ -27,6 +27,8 @@ class _Operations(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         masks = name in INDEXING and any(i is not None and i.dtype == torch.bool for i in args[1])
+        if name == "where" and any(value.dim() == 0 for value in args[1:]):
+            raise Asked("where of a Python number, which is sent to the device")  # masked_fill hands it to the kernel
         if name in NUMBERS or masks:
             raise Asked(f"{name}{' by a mask' if masks else ''}")
         return func(*args, **(kwargs or {}))
