@@ -27,8 +27,6 @@ class _Operations(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         masks = name in INDEXING and any(i is not None and i.dtype == torch.bool for i in args[1])
-        if name == "where" and any(value.dim() == 0 for value in args[1:]):
-            raise Asked("where of a Python number, which is sent to the device")  # masked_fill hands it to the kernel
         if name in NUMBERS or masks:
             raise Asked(f"{name}{' by a mask' if masks else ''}")
         return func(*args, **(kwargs or {}))
@@ -38,6 +36,8 @@ class _Methods(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__name__", "") in COPIES:
             raise Asked(func.__name__)
+        if func is torch.where and any(isinstance(value, (int, float)) for value in args[1:]):
+            raise Asked("where of a number: it is copied to the device, where masked_fill hands it to the kernel")
         return func(*args, **(kwargs or {}))
 
 
