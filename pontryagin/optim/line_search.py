@@ -13,7 +13,7 @@ batch of rollouts. Where the host cannot ask which these are, they try a shorter
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,8 +22,7 @@ from pontryagin.optim.lagrangian import Lagrangian, Point
 from pontryagin.optim.settings import MethodSettings
 
 
-@dataclass(frozen=True)
-class Searched:
+class Searched(NamedTuple):
     """How far G groups went."""
 
     point: Point  # the next one

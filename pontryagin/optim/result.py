@@ -51,10 +51,15 @@ OVER: tuple[Callable[[Tensor], Tensor], ...] = (torch.mean, torch.amax, torch.am
 
 def read(rows: Sequence[Row]) -> list[IterationInfo]:
     """The numbers of rows; from a device they all come in one copy, for which alone it is waited."""
-    pairs = [pair for row in rows for pair in zip(row.values, OVER, strict=True)]
-    tensors = [values if values.numel() == 1 else over(values) for values, over in pairs]
+    if not rows:
+        return []
+    tensors = [
+        values if values.numel() == 1 else over(values)
+        for row in rows
+        for values, over in zip(row.values, OVER, strict=True)
+    ]
     numbers: list[float]
-    if all(tensor.is_cpu for tensor in tensors):
+    if tensors[0].is_cpu:
         numbers = [tensor.item() for tensor in tensors]
     else:
         numbers = torch.cat([tensor.view(1) for tensor in tensors]).tolist()
