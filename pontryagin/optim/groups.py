@@ -161,7 +161,10 @@ class Groups:
         """One step of every group: direction, line search, and what is learnt from it."""
         old = self.point
         direction = self.rule.direction(old, self.lagrangian)
-        reference = torch.full_like(old.value, torch.finfo(old.value.dtype).max) if self.fixed else self.window.amax(1)
+        if self.fixed:
+            reference = torch.full_like(old.value, torch.finfo(old.value.dtype).max)
+        else:
+            reference = self.window.amax(1) if self.window.shape[1] > 1 else old.value
         search = self._search(old, direction, reference)
         new, self.step = search.point, search.step
         self.rule.learn(old, new, search.step, search.moved)
@@ -170,7 +173,8 @@ class Groups:
         if self.best is not None:
             self.best = self.best.merge(new.value < self.best.value, new)
         self.iteration += 1
-        self.multipliers.count += 1
+        if self.lagrangian.constrained:
+            self.multipliers.count += 1
         hopeless = -search.slope <= self.noise
         if self.disturbed or not bool((search.moved & ~hopeless).all()):
             self._count_failures(search, hopeless)
@@ -212,7 +216,8 @@ class Groups:
 
     def report(self) -> bool:
         """Keep a row of the history; at a look, tell the callback of all that are new: whether it wants to stop."""
-        penalty = self.multipliers.relative_penalty(self.lagrangian)
+        zero = self.violation  # without constraints
+        penalty = self.multipliers.relative_penalty(self.lagrangian) if self.lagrangian.constrained else zero
         values = (self.point.objective, self.residual, self.violation, self.step, penalty)
         seconds = time.perf_counter() - self.clock
         self.untold.append(Row(self.iteration, self.rows.numel(), values, self.backend.sweeps, seconds))
