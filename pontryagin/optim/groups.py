@@ -140,17 +140,18 @@ class Groups:
         self.trouble = False
         blocked = self.exhausted | (self.idle >= self.patience)
         far = self.violation > self.settings.tolerance**0.5
-        reasons = {
-            Status.INTERRUPTED: torch.zeros_like(self.converged),
+        verdicts = {
             Status.CONVERGED: self.converged,
             Status.NOT_FINITE: ~self.residual.isfinite(),  # a bad start: no such trial is accepted
             Status.INFEASIBLE: blocked & far,
             Status.STALLED: blocked,
             Status.MAX_ITERATIONS: torch.full_like(self.converged, at_limit),
         }
-        first = torch.stack([reasons[status] for status in ENDS]).to(torch.uint8).argmax(0)
-        ends = (self.verdict == 0) & (first > 0)
-        self.verdict = torch.where(ends, first, self.verdict)
+        reasons = torch.stack([verdicts[status] for status in ENDS[1:]])
+        if self.settings.asks and not bool(reasons.any()):
+            return
+        ends = (self.verdict == 0) & reasons.any(0)
+        self.verdict = torch.where(ends, reasons.to(torch.uint8).argmax(0) + 1, self.verdict)
         self.ended = self.ended.masked_fill(ends, self.iteration)
         self.standing = replace(self.standing, verdict=self.verdict, ended=self.ended)
         if self.looking and bool((done := self.verdict > 0).any()):
