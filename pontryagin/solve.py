@@ -82,7 +82,8 @@ def solve(
     tolerance: of the scaled optimality residual and of the terminal constraints, in the largest norm.
     accuracy: relative, of objective and state against finer grids; used where steps is None, and by verify().
     max_iterations: of each problem, over all grids. threads: of a compiled backend; None is torch's number.
-    callback: called with an IterationInfo after each iteration; True stops. verbose: a table on standard error.
+    callback: called with an IterationInfo after each iteration, by first-order methods on a GPU after each fourth one,
+        of all four; True stops. verbose: a table on standard error.
 
     Ctrl-C hands back the best answer so far, with Status.INTERRUPTED. Whether a solve worked is told by the status of
     the solution, never by an exception. ProblemError for what is given wrongly; NotYetSupported for a problem with

@@ -20,7 +20,7 @@ They see sweeps, a control set and the mass of the control's basis functions; ne
     equality_count     the first so many terminal constraints are equalities, the rest inequalities <= 0
     method             a name in METHODS: "gradient" or "lbfgs"
     settings           MethodSettings(tolerance=1e-8, max_iterations=None, step_rule="barzilai_borwein", ...)
-    callback           called with an IterationInfo after each iteration; True stops with Status.INTERRUPTED
+    callback           called with an IterationInfo of each iteration; True stops with Status.INTERRUPTED
 
 A start with values outside the bounds is projected first. Ctrl-C hands back the best point so far with
 Status.INTERRUPTED. ProblemError for an unknown method or shapes that do not fit; never an exception for numbers.
@@ -32,7 +32,8 @@ How the parts go together, from the inside out:
     gradient.py, lbfgs.py    where to go from a point; quadratic_model.py is the model that L-BFGS minimises
     line_search.py           how far; NaN is never accepted
     augmented_lagrangian.py  multipliers and penalties of the terminal constraints, outside of either method
-    first_order.py           the loop, over groups that finish at their own pace
+    groups.py                one iteration of groups that finish at their own pace, and what the host asks of it
+    first_order.py           the methods by name, and the loop
 
 A problem is CONVERGED when its residual (Variables.residual) and its violation (Multipliers) are at most `tolerance`,
 which is never taken below 128 rounding units of the backend's type. It also counts as converged when the violation is
@@ -41,6 +42,13 @@ step nor one along the gradient finds a descent that the rounding of 1 + |J| wou
 INFEASIBLE when it stalls with a violation above the root of `tolerance`, or no penalty can grow any further.
 
 Per iteration one sweep of each problem, or r + 1 of them in one batch where L-BFGS treats r <= 16 constraints apart.
+
+On a device other than the CPU every number that the host asks for costs a wait, so that it looks at the device after
+each fourth iteration only (MethodSettings.interval): to take out problems that are done, to read the history and to
+tell the callback. In between it issues work: all groups do all of it, and masks say what counts of it. What the host
+would have asked for is done without: a line search makes one trial an iteration, with one sweep, which then counts as
+an iteration; new multipliers under which J_a needs a sweep take one; the quasi-Newton model takes a fixed number of
+Newton steps. Answers are as good, iterations do not depend on when the host looks, and their number differs little.
 """
 
 from pontryagin.optim.first_order import METHODS, solve_first_order

@@ -78,9 +78,7 @@ class Multipliers:
         return size * self.rounding
 
     def relative_penalty(self, lagrangian: Lagrangian) -> Tensor:
-        """(G,) the largest penalty of a scaled constraint, zero without constraints."""
-        if not lagrangian.constrained:
-            return torch.zeros_like(self.sigma)
+        """(G,) the largest penalty of a scaled constraint."""
         return (lagrangian.rho / self.first_penalty).amax(1) * (self.settings.penalty * self.pace.penalty)
 
     def due(self, lagrangian: Lagrangian, violation: Tensor, solved: Tensor) -> bool:

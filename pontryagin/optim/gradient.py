@@ -52,8 +52,8 @@ class GradientRule:
         """(G, R) multipliers at the point that a step led to."""
         return lagrangian.omega(point.terminal)
 
-    def restart(self, rows: Tensor) -> None:
-        """Forget what was learnt of the groups `rows`. Nothing but theta is, and theta adapts by itself."""
+    def restart(self, which: Tensor) -> None:
+        """Forget what was learnt of the groups `which`. Nothing but theta is, and theta adapts by itself."""
 
     def select(self, rows: Tensor) -> None:
         self.theta, self.even = self.theta[rows], self.even[rows]

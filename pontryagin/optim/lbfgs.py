@@ -60,7 +60,7 @@ class LbfgsRule:
         parts = [self._minimise(slice(k, k + length), point, inequality, offset, rho) for k in range(0, groups, length)]
         d, lam = parts[0] if len(parts) == 1 else (torch.cat(part) for part in zip(*parts, strict=True))
         descends = torch.linalg.vecdot(point.gradient, d) < 0
-        if bool(descends.all()):
+        if self.settings.asks and bool(descends.all()):
             self.lam = lam
             return d
         theta = self.theta
@@ -74,14 +74,14 @@ class LbfgsRule:
         self, part: slice, point: Point, inequality: Tensor | None, offset: Tensor, rho: Tensor
     ) -> tuple[Tensor, Tensor]:
         """d (G, n) and lam (G, R) of the models of some groups; raises theta until the active sets settle."""
-        M, z, count = self.settings.memory, point.z[part], self.count[part]
+        M, z, count, asks = self.settings.memory, point.z[part], self.count[part], self.settings.asks
         signs, diagonal = self.signs[count % M], self.diagonals[count.clamp(max=M)]
-        for _ in range(ATTEMPTS):
+        for _ in range(ATTEMPTS if asks else 1):
             model = QuadraticModel(
                 self.variables, inequality, z, point.objective_gradient[part], offset[part], rho[part],
                 self.theta[part], self.rows[part], self.gram[part], signs, diagonal,
             )  # fmt: skip
-            end, lam, settled = model.minimise(self.lam[part])
+            end, lam, settled = model.minimise(self.lam[part], asks)
             if settled is None:
                 break
             self.theta[part] = torch.where(settled, self.theta[part], self.theta[part] * RAISE)
@@ -89,7 +89,7 @@ class LbfgsRule:
 
     def learn(self, old: Point, new: Point, step: Tensor, moved: Tensor) -> None:
         """Take in the pair of a step to `new`. A group that stood still, or moved along no curvature, gives none."""
-        M, W = self.settings.memory, 2 * self.settings.memory
+        M, W, asks = self.settings.memory, 2 * self.settings.memory, self.settings.asks
         s, y = new.z - old.z, new.objective_gradient - old.objective_gradient
         if self.lam.shape[1]:
             y = torch.baddbmm(y.unsqueeze(1), self.lam.unsqueeze(1), new.jacobian - old.jacobian).squeeze(1)
@@ -97,16 +97,20 @@ class LbfgsRule:
         keep = sy > (self.settings.curvature * (ss * yy).sqrt()).maximum(NOISE * self.least * ss)
         theta = (yy / sy).sqrt() * (yy / ss) ** 0.25
         V, rows = self.rows, torch.arange(keep.shape[0], device=keep.device)
-        if bool(keep.all()):
+        if asks and bool(keep.all()):
             self.theta = theta
         else:
             self.theta = torch.where(keep, theta, torch.where(moved, self.theta / SHRINK, self.theta))
-            rows = rows[keep]
-            s, y, sy, V = s[rows], y[rows], sy[rows], V[rows]
+            if asks:
+                rows = rows[keep]
+                s, y, sy, V = s[rows], y[rows], sy[rows], V[rows]
         pair = torch.stack([y, s], 1) * sy.rsqrt().view(-1, 1, 1)
         first = self.count[rows] % M
         places = torch.stack([first, first + M], 1)  # of y and s
-        V.scatter_(1, places.unsqueeze(2).expand_as(pair), pair)
+        index = places.unsqueeze(2).expand_as(pair)
+        if not asks:  # what gives no pair writes the one that is there
+            pair = torch.where(keep.view(-1, 1, 1), pair, V.gather(1, index))
+        V.scatter_(1, index, pair)
         products = torch.bmm(pair, V[:, :W].mT)  # (g, 2, 2M)
         if V is not self.rows:
             self.rows[rows] = V
@@ -125,11 +129,11 @@ class LbfgsRule:
             lam = torch.where(lagrangian.inequality, lam.clamp(min=0.0), lam)
         return torch.where((step == 1.0).unsqueeze(1), lam, omega)
 
-    def restart(self, rows: Tensor) -> None:
-        """Drop the pairs of the groups `rows`: their function has changed, or a search has failed. Theta stays."""
-        self.rows[rows] = 0.0
-        self.gram[rows] = 0.0
-        self.count[rows] = 0
+    def restart(self, which: Tensor) -> None:
+        """Drop the pairs of the groups `which` (G,): their function has changed, or a search failed. Theta stays."""
+        self.rows.masked_fill_(which.view(-1, 1, 1), 0.0)
+        self.gram.masked_fill_(which.view(-1, 1, 1), 0.0)
+        self.count = self.count.masked_fill(which, 0)
 
     def select(self, rows: Tensor) -> None:
         self.theta, self.least, self.count = self.theta[rows], self.least[rows], self.count[rows]

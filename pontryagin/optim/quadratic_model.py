@@ -44,6 +44,7 @@ from pontryagin.optim.variables import Variables
 ACTIVE_SETS = 10  # Newton steps before the sets count as unsettled
 PLAIN = 2  # of these, the first that are not shortened
 LENGTHS = 8  # step lengths 1, 1/2, 1/4 ... tried at once
+UNASKED = 6  # Newton steps where nobody asks whether the sets have settled
 
 
 class QuadraticModel:
@@ -74,8 +75,11 @@ class QuadraticModel:
         self.equality = None if inequality is None else ~inequality  # None where no constraint can come and go
         self.K = torch.addcmul(torch.diag_embed(diagonal), gram, signs)
 
-    def minimise(self, lam: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """z + d (G, n) inside the bounds, lam (G, R), and which sets have settled (G,), None for all; guesses lam."""
+    def minimise(self, lam: Tensor, asks: bool = True) -> tuple[Tensor, Tensor, Tensor | None]:
+        """z + d (G, n) inside the bounds, lam (G, R), and which sets have settled (G,), None for all; guesses lam.
+
+        Sets that have settled stay so: without asking, the others only take as many Newton steps as there are.
+        """
         if not self.variables.bounded and self.equality is None:
             r = self._newton(self.base, None, None)
             end = torch.baddbmm(self.base.unsqueeze(1), r.unsqueeze(1), self.rows).squeeze(1)
@@ -85,14 +89,14 @@ class QuadraticModel:
             r[:, -self.constraints :] = lam / -self.theta
         end, side = self._end(r)
         live = None if self.equality is None else self.equality | (lam > 0)
-        for count in range(ACTIVE_SETS):
+        for count in range(ACTIVE_SETS if asks else UNASKED):
             newton = self._newton(end, side, live)
             end, new_side = self._end(newton)
             settled = (new_side == side).all(1)
             new_live = self._live(end)
             if new_live is not None and live is not None:
                 settled = settled & (new_live == live).all(1)
-            if bool(settled.all()):
+            if asks and bool(settled.all()):
                 return end, self._lam(newton), None
             if count >= PLAIN:
                 newton = self._shortened(r, newton, settled)

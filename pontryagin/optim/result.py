@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,14 +15,17 @@ from pontryagin.status import Status
 
 @dataclass(frozen=True)
 class IterationInfo:
-    """One row of the iteration table. In a batch: over the problems still running, as each field says."""
+    """One row of the iteration table. In a batch: over the problems still running, as each field says.
+
+    Where the host does not look after each iteration, those that have finished since the last look are among them.
+    """
 
     iteration: int
     running: int  # problems still running
     objective: float  # J, mean
     residual: float  # scaled optimality residual of the augmented Lagrangian, largest
     violation: float  # scaled violation of the terminal constraints, largest
-    step: float  # step length accepted last, smallest
+    step: float  # step length accepted last, smallest; 0 where a line search goes on in the next iteration
     penalty: float  # of the scaled terminal constraints, largest; 0 without constraints
     sweeps: int  # sweeps of one problem so far, rollouts counted whole, all problems together
     seconds: float  # since the start
@@ -29,6 +33,45 @@ class IterationInfo:
 
 #: Called after each iteration; True stops the solve with Status.INTERRUPTED.
 Callback = Callable[[IterationInfo], "bool | None"]
+
+
+class Row(NamedTuple):
+    """An IterationInfo whose numbers are still on the device."""
+
+    iteration: int
+    running: int
+    values: tuple[Tensor, ...]  # (G,) objective, residual, violation, step and penalty
+    sweeps: int
+    seconds: float
+
+
+#: What an IterationInfo has of the values of a row.
+OVER: tuple[Callable[[Tensor], Tensor], ...] = (torch.mean, torch.amax, torch.amax, torch.amin, torch.amax)
+
+
+def read(rows: Sequence[Row]) -> list[IterationInfo]:
+    """The numbers of rows; from a device they all come in one copy, for which alone it is waited."""
+    if not rows:
+        return []
+    tensors = [
+        values if values.numel() == 1 else over(values)
+        for row in rows
+        for values, over in zip(row.values, OVER, strict=True)
+    ]
+    numbers: list[float]
+    if tensors[0].is_cpu:
+        numbers = [tensor.item() for tensor in tensors]
+    else:
+        numbers = torch.cat([tensor.view(1) for tensor in tensors]).tolist()
+    infos = []
+    for k, row in enumerate(rows):
+        objective, residual, violation, step, penalty = numbers[k * len(OVER) : (k + 1) * len(OVER)]
+        infos.append(
+            IterationInfo(
+                row.iteration, row.running, objective, residual, violation, step, penalty, row.sweeps, row.seconds
+            )
+        )
+    return infos
 
 
 @dataclass(frozen=True)
@@ -59,6 +102,8 @@ class Standing:
     violation: Tensor  # (G,)
     omega: Tensor  # (G, R)
     rho: Tensor  # (G, R)
+    verdict: Tensor  # (G,) how they end, as a place in a list; zero while they run
+    ended: Tensor  # (G,) the iteration in which they do
 
 
 class Ledger:
@@ -77,13 +122,13 @@ class Ledger:
         """(G,) which of these numbers have no end yet."""
         return torch.tensor([self.status[row] is None for row in rows.tolist()], device=rows.device)
 
-    def write(self, status: Status, standing: Standing, which: Tensor, iteration: int) -> None:
+    def write(self, status: Status, standing: Standing, which: Tensor) -> None:
         """The groups `which` (G,) of `standing` end with `status`."""
         rows = standing.rows[which]
         self.z[rows], self.objective[rows] = standing.point.z[which], standing.point.objective[which]
         self.residual[rows], self.violation[rows] = standing.residual[which], standing.violation[which]
         self.omega[rows], self.rho[rows] = standing.omega[which], standing.rho[which]
-        self.iterations[rows] = iteration
+        self.iterations[rows] = standing.ended[which]
         for row in rows.tolist():
             self.status[row] = status
 

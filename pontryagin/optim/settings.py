@@ -22,6 +22,7 @@ class MethodSettings:
     tolerance: float = 1e-8  # largest scaled optimality residual and terminal violation of a solved problem
     max_iterations: int | None = None  # line searches per problem; None: the method's own default
     max_inner_iterations: int = 300  # of these, between two changes of the multipliers
+    interval: int | None = None  # iterations from one look of the host at the numbers to the next; None: by device
 
     step_rule: StepRule = "barzilai_borwein"  # of the gradient method
     step: float = 1e-2  # eta of the fixed rule, first eta of the Armijo rule
@@ -47,7 +48,7 @@ class MethodSettings:
             raise unknown_name("step rule", self.step_rule, STEP_RULES)
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "step_rule" or (field.name == "max_iterations" and value is None):
+            if field.name == "step_rule" or (field.type == "int | None" and value is None):
                 continue
             whole = field.type in ("int", "int | None")
             if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
@@ -59,3 +60,8 @@ class MethodSettings:
                 raise ProblemError(f"{name} is {getattr(self, name)}; expected a number between 0 and 1")
         if self.penalty_growth <= 1:
             raise ProblemError(f"penalty_growth is {self.penalty_growth}; expected a number above 1")
+
+    @property
+    def asks(self) -> bool:
+        """Whether the host may ask for numbers during an iteration, since it looks at all of them anyway."""
+        return self.interval in (None, 1)

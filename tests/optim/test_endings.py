@@ -11,6 +11,8 @@ from pontryagin.errors import ProblemError
 from pontryagin.optim import METHODS, MethodSettings
 from pontryagin.status import Status
 
+looks = pytest.mark.parametrize("interval", [1, 4], ids=["asked", "unasked"])
+
 ONE = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
 
 
@@ -23,43 +25,48 @@ def regulator() -> Unrolled:
     return Unrolled(double_integrator, quadratic, 20)
 
 
+@looks
 @pytest.mark.parametrize("method", list(METHODS))
-def test_start_that_is_not_finite_is_named_and_hurts_no_neighbour(method: str) -> None:
+def test_start_that_is_not_finite_is_named_and_hurts_no_neighbour(method: str, interval: int) -> None:
     backend = Unrolled(explosive, quadratic, 20)
     starts = torch.tensor([[0.0, -0.5], [9.0, 0.0], [-0.5, 0.0]], dtype=torch.float64)
-    result = solve(backend, starts, 0.5, method=method)
+    result = solve(backend, starts, 0.5, method=method, interval=interval)
     assert result.status == [Status.CONVERGED, Status.NOT_FINITE, Status.CONVERGED]
     alone = solve(backend, starts[:1], 0.5, method=method)
     torch.testing.assert_close(alone.control[0], result.control[0], rtol=0, atol=1e-9)
 
 
+@looks
 @pytest.mark.parametrize("method", list(METHODS))
 @pytest.mark.parametrize("rule", ["fixed", "armijo", "barzilai_borwein"])
-def test_trial_that_is_not_finite_is_never_accepted(method: str, rule: str) -> None:
+def test_trial_that_is_not_finite_is_never_accepted(method: str, rule: str, interval: int) -> None:
     backend = Unrolled(explosive, quadratic, 20, terminal_cost=lambda t, x: -10.0 * x[:, 0])
     seen: list[float] = []
     result = solve(
-        backend, ONE * 0.5, 0.8, method=method, step_rule=rule, step=10.0, max_iterations=20,
+        backend, ONE * 0.5, 0.8, method=method, step_rule=rule, step=10.0, max_iterations=20, interval=interval,
         callback=lambda info: seen.append(info.objective),
     )  # fmt: skip
     assert torch.tensor(seen).isfinite().all()
     assert result.control.isfinite().all() and result.objective.isfinite().all()
 
 
-def test_terminal_constraint_out_of_reach_is_infeasible() -> None:
+@looks
+def test_terminal_constraint_out_of_reach_is_infeasible(interval: int) -> None:
     backend = Unrolled(double_integrator, energy, 20, terminal=target(100.0, 0.0), equalities=2)
-    result = solve(backend, ONE, 1.0, low=-1.0, high=1.0)
+    result = solve(backend, ONE, 1.0, low=-1.0, high=1.0, interval=interval)
     assert result.status == [Status.INFEASIBLE]
     assert float(result.violation) > 1
 
 
-def test_limit_of_iterations_is_kept() -> None:
-    result = solve(regulator(), ONE, 5.0, max_iterations=3)
+@looks
+def test_limit_of_iterations_is_kept(interval: int) -> None:
+    result = solve(regulator(), ONE, 5.0, max_iterations=3, interval=interval)
     assert result.status == [Status.MAX_ITERATIONS]
     assert int(result.iterations) == 3 == len(result.history)
 
 
-def test_gradient_that_is_wrong_stalls() -> None:
+@looks
+def test_gradient_that_is_wrong_stalls(interval: int) -> None:
     backend = regulator()
     inner = backend.evaluate
 
@@ -69,12 +76,13 @@ def test_gradient_that_is_wrong_stalls() -> None:
         return result
 
     backend.evaluate = upside_down  # type: ignore[method-assign]
-    assert solve(backend, ONE, 5.0).status == [Status.STALLED]
+    assert solve(backend, ONE, 5.0, interval=interval).status == [Status.STALLED]
 
 
-def test_single_precision_ends_at_its_own_rounding() -> None:
+@looks
+def test_single_precision_ends_at_its_own_rounding(interval: int) -> None:
     backend = Unrolled(double_integrator, quadratic, 20, dtype=torch.float32)
-    result = solve(backend, ONE, 5.0)
+    result = solve(backend, ONE, 5.0, interval=interval)
     exact = solve(regulator(), ONE, 5.0)
     assert result.status == [Status.CONVERGED]
     assert result.control.dtype == torch.float32
