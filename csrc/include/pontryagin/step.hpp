@@ -118,20 +118,35 @@ struct StepAdjoint {
   bool with_parameters = true, with_span = false;
 };
 
+// The last weight that is not zero, in which the others are measured: often they are small multiples of it.
+template <class Method>
+PMP_HD constexpr double last_weight(const Method& tableau) {
+  double weight = 1.0;
+  for (int i = 0; i < tableau.stages; ++i)
+    if (tableau.b[i] != 0.0) weight = tableau.b[i];
+  return weight;
+}
+
+// c v, where c is known and often small.
+template <class Real>
+PMP_INLINE Real multiple(double c, Real v) {
+  return c == 1.0 ? v : c == 2.0 ? v + v : Real(c) * v;
+}
+
 // `recall(i)` is called before stage i is needed.
 template <class Model, class Method, class Recall>
 PMP_INLINE void step_backward(const Model& model, const Method& tableau, const StepInput<Model>& in,
                               const Stage<Model>* stages, typename Model::Real omega, StepAdjoint<Model>& out,
                               Recall recall) {
   using Real = typename Model::Real;
-  typename Model::State g[max_stages];
-  const typename Model::State p = out.p;
+  typename Model::State g[max_stages], weighted = out.p;
+  const double unit = last_weight(tableau);
+  each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { weighted[r] = Real(unit) * in.h * out.p[r]; });
   each_reversed(tableau.count(), [&](auto i) PMP_INLINE_LAMBDA {
     recall(i);
     const Stage<Model>& stage = stages[i];
-    const Real hb = Real(tableau.b[i]) * in.h;
-    typename Model::State m = p;
-    each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { m[r] = hb * p[r]; });
+    typename Model::State m = weighted;
+    each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { m[r] = multiple(tableau.b[i] / unit, weighted[r]); });
     each_after(i, tableau.count(), [&](auto l) PMP_INLINE_LAMBDA {
       if (tableau.a[l][i] == 0.0) return;
       const Real ha = Real(tableau.a[l][i]) * in.h;
@@ -139,7 +154,7 @@ PMP_INLINE void step_backward(const Model& model, const Method& tableau, const S
         if (model.enters(r)) m[r] = fma(ha, g[l][r], m[r]);
       });
     });
-    const Real w = omega * hb;
+    const Real w = omega * (Real(tableau.b[i]) * in.h);
     Gradient<Model> gradient;
     model.pullback(stage.cut, stage.t, stage.u, *in.theta, stage.d, w, m, gradient);
     g[i] = gradient.x;
