@@ -103,7 +103,7 @@ def rescale(terms: Terms, needed: Sequence[int], results: Iterable[Term]) -> Non
 
 
 class _Multiples:
-    """The multiples of atoms that products begin with; each is one multiplication, whatever else it is multiplied by."""
+    """Which multiples of atoms there are in products; each is one multiplication, whatever it is multiplied by."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[float, int]] = Counter()
