@@ -127,7 +127,7 @@ PMP_HD constexpr double last_weight(const Method& tableau) {
   return weight;
 }
 
-// c v, where c is known and often small.
+// c v, where c is known and often small; the double is a sum, as adders have less to do than multipliers.
 template <class Real>
 PMP_INLINE Real multiple(double c, Real v) {
   return c == 1.0 ? v : c == 2.0 ? v + v : Real(c) * v;
