@@ -25,7 +25,7 @@ from pontryagin.graph import Node, schedule
 AT_HAND = frozenset(("t", "u", "theta", "d"))
 
 #: A store and a load of one value, in operations; functions and divisions cost more than that.
-KEEP, OPERATION, DIVISION, FUNCTION = 3, 1, 8, 20
+KEEP, OPERATION, DIVISION, FUNCTION = 2, 1, 8, 20
 
 
 def choose_cut(pullback: Sequence[Node]) -> list[Node]:

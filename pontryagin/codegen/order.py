@@ -45,8 +45,14 @@ class _Order:
         self.uses.update(outputs)
         self.new: dict[Node, Node] = {}
         self.key: dict[Node, tuple[int, int]] = {}  # of new nodes: how often they change, when they are ready
+        self.multiples: set[tuple[float, Node]] = set()  # constant times new node
 
     def run(self) -> dict[Node, Node]:
+        self._write()
+        self._write()  # now that all multiples are known
+        return self.new
+
+    def _write(self) -> None:
         for node in self.order:
             if node in self.given or not node.args:
                 new = self.new[node] = self._leaf(node)
@@ -58,12 +64,16 @@ class _Order:
                 self.new[node] = self._sum(self._terms(node, False))
             else:
                 self.new[node] = self._make(node.op, *(self.new[a] for a in node.args))
-        return self.new
 
     def _leaf(self, node: Node) -> Node:
         if node in self.given:
             return self.graph.input("given", self.given[node])
         return self.graph.constant(node.value) if node.is_constant else self.graph.input(node.group, node.index)
+
+    def _constant(self, value: float) -> Node:
+        node = self.graph.constant(value)
+        self.key[node] = 0, 0
+        return node
 
     def _inner(self, node: Node, *ops: str) -> bool:
         return node.op in ops and self.uses[node] == 1 and node not in self.given
@@ -86,13 +96,23 @@ class _Order:
         factors.sort(key=self.key.__getitem__)
         twice = factors[0].is_constant and abs(factors[0].value) == 2.0 and len(factors) > 1
         result = factors[1 if twice else 0]
-        for factor in factors[2 if twice else 1 :]:
-            result = self._make("mul", result, factor)
+        rest = factors[2 if twice else 1 :]
+        for i, factor in enumerate(rest, start=1):
+            result = self._times(result, factor, last=i == len(rest))
         if twice:  # exact, and adders have less to do than multipliers
             result = self._make("add", result, result)
             if factors[0].value < 0.0:
                 result = self._make("neg", result)
         return result
+
+    def _times(self, a: Node, b: Node, last: bool) -> Node:
+        """a b; twice another multiple of b by an addition, unless a sum may yet absorb the product."""
+        if a.is_constant:
+            if not last and (0.5 * a.value, b) in self.multiples:
+                half = self._make("mul", self._constant(0.5 * a.value), b)
+                return self._make("add", half, half)
+            self.multiples.add((a.value, b))
+        return self._make("mul", a, b)
 
     def _sum(self, terms: list[tuple[Node, bool]]) -> Node:
         terms.sort(key=lambda term: self.key[term[0]])

@@ -79,13 +79,15 @@ def _with_common_sizes(terms: Terms, total: Sum) -> Sum:
     return result
 
 
-def rescale(terms: Terms, needed: Iterable[int], results: Iterable[Term]) -> None:
-    """Multiplies each sum by the number that leaves fewest coefficients other than 1, in it and where it is used.
+def rescale(terms: Terms, needed: Sequence[int], results: Iterable[Term]) -> None:
+    """Multiplies each sum by the number that leaves fewest multiplications by constants, in it and where it is used.
 
-    Only sums whose users are all sums are touched: elsewhere a coefficient would be an operation of its own.
+    A multiple of a factor that another product has as well counts once: k a b and k a c are (k a) b and (k a) c. Only
+    sums whose users are all sums are touched: elsewhere a coefficient would be an operation of its own.
     """
     users: dict[int, list[tuple[Sum, Monomial, int]]] = defaultdict(list)
     fixed = {atom for _, monomial in results for atom, _ in monomial}
+    multiples = _Multiples()
     for atom in needed:
         for monomial in terms.parts(atom):
             for part, exponent in monomial:
@@ -93,29 +95,65 @@ def rescale(terms: Terms, needed: Iterable[int], results: Iterable[Term]) -> Non
                     users[part].append((terms.sums[atom], monomial, exponent))
                 else:
                     fixed.add(part)
+        for monomial, coefficient in terms.sums.get(atom, {}).items():
+            multiples.add(coefficient, monomial)
     for atom in needed:
         if atom in terms.sums and atom not in fixed:
-            _rescale(terms.sums[atom], users[atom])
+            _rescale(terms.sums[atom], users[atom], multiples)
 
 
-def _rescale(total: Sum, users: Sequence[tuple[Sum, Monomial, int]]) -> None:
-    def cost(scale: float) -> int:
-        inside = sum(_costs(c / scale, m) for m, c in total.items())
-        return inside + sum(_costs(user[m] * scale**e, m) for user, m, e in users)
+class _Multiples:
+    """Which multiples of atoms there are in products; each is one multiplication, whatever it is multiplied by."""
 
-    candidates = {1.0: None} | {abs(c): None for c in total.values()}
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[float, int]] = Counter()
+
+    def add(self, coefficient: float, monomial: Monomial) -> int:
+        """Whether that is one multiplication more."""
+        size = rounded(abs(coefficient))
+        if size == 1.0 or not monomial:
+            return 0
+        counts = [self.counts[size, atom] for atom, _ in monomial]
+        self.counts.update((size, atom) for atom, _ in monomial)
+        return max(counts) == 0
+
+    def remove(self, coefficient: float, monomial: Monomial) -> int:
+        """Whether that is one multiplication less."""
+        size = rounded(abs(coefficient))
+        if size == 1.0 or not monomial:
+            return 0
+        self.counts.subtract((size, atom) for atom, _ in monomial)
+        return max(self.counts[size, atom] for atom, _ in monomial) == 0
+
+
+def _rescale(total: Sum, users: Sequence[tuple[Sum, Monomial, int]], multiples: _Multiples) -> None:
+    def move(before: float, after: float) -> int:
+        """The multiplications that more are needed where the sum is divided by `after` in place of `before`."""
+        change = 0
+        for monomial, coefficient in total.items():
+            change -= multiples.remove(coefficient / before, monomial)
+        for user, monomial, exponent in users:
+            change -= multiples.remove(user[monomial] * before**exponent, monomial)
+        for monomial, coefficient in total.items():
+            change += multiples.add(coefficient / after, monomial)
+        for user, monomial, exponent in users:
+            change += multiples.add(user[monomial] * after**exponent, monomial)
+        return change
+
+    candidates = {abs(c): None for c in total.values()}
     candidates |= {abs(1.0 / user[m]): None for user, m, e in users if e == 1}
-    best = min(candidates, key=cost)
-    if cost(best) < cost(1.0):
+    best, lowest, change, scale = 1.0, 0, 0, 1.0
+    for candidate in candidates:
+        change += move(scale, candidate)
+        scale = candidate
+        if change < lowest:
+            best, lowest = candidate, change
+    move(scale, best)
+    if best != 1.0:
         for monomial in total:
             total[monomial] = tidy(total[monomial] / best)
         for user, monomial, exponent in users:
             user[monomial] = tidy(user[monomial] * best**exponent)
-
-
-def _costs(coefficient: float, monomial: Monomial) -> bool:
-    """Whether the coefficient is a multiplication."""
-    return bool(monomial) and rounded(abs(coefficient)) != 1.0
 
 
 _Bag = dict[Any, Any]  # factor -> exponent, or monomial -> coefficient

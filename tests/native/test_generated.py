@@ -13,7 +13,8 @@ from torch import Tensor
 
 from pontryagin.backend.cache import library_for
 from pontryagin.backend.select import make_backend
-from pontryagin.codegen.printer import literal
+from pontryagin.codegen.printer import Body, literal
+from pontryagin.graph import Graph
 from pontryagin.problem import Problem
 from pontryagin.sweep import BACKWARD_OUTPUTS, FORWARD_OUTPUTS, Arguments
 from pontryagin.time_grid import TimeGrid
@@ -80,6 +81,13 @@ def test_numbers_come_back_from_the_compiler_to_the_bit(home):
     found = numbers()[: len(values)]
     assert list(map(bits, found[:-1])) == list(map(bits, values[:-1]))
     assert math.isnan(found[-1])
+
+
+def test_twice_a_multiple_that_is_there_is_a_sum():
+    graph = Graph()
+    a, b, c = (graph.input("x", i) for i in range(3))
+    lines = list(Body({"f": 0.3 * a * c, "g": 0.15 * b * c}).lines())
+    assert lines[:2] == ["const Real v1 = Real(0.15) * x[2];", "const Real v2 = v1 + v1;"]
 
 
 def large(n: int = 40, m: int = 40, q: int = 50) -> Problem:

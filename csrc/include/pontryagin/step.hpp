@@ -118,20 +118,41 @@ struct StepAdjoint {
   bool with_parameters = true, with_span = false;
 };
 
-// `recall(i)` is called before stage i is needed.
+// The last weight that is not zero. Those before it are often small multiples of it, as 1, 2, 2, 1 of RK4.
+template <class Method>
+PMP_HD constexpr double last_weight(const Method& tableau) {
+  double weight = 1.0;
+  for (int i = 0; i < tableau.stages; ++i)
+    if (tableau.b[i] != 0.0) weight = tableau.b[i];
+  return weight;
+}
+
+// c v, where c is known and often small; the double is a sum, as adders have less to do than multipliers.
+template <class Real>
+PMP_INLINE Real multiple(double c, Real v) {
+  return c == 1.0 ? v : c == 2.0 ? v + v : Real(c) * v;
+}
+
+// `recall(i)` is called before stage i is needed. All of a step is measured in units of h b_l, b_l the last weight: w_i
+// is omega b_i / b_l, m_i is b_i / b_l p + h sum_{l>i} a_li g_l, and what a step adds up is multiplied by h b_l at its end.
 template <class Model, class Method, class Recall>
 PMP_INLINE void step_backward(const Model& model, const Method& tableau, const StepInput<Model>& in,
                               const Stage<Model>* stages, typename Model::Real omega, StepAdjoint<Model>& out,
                               Recall recall) {
   using Real = typename Model::Real;
+  const double last = last_weight(tableau);
+  const Real unit = Real(last) * in.h;
   typename Model::State g[max_stages];
-  const typename Model::State p = out.p;
+  StepAdjoint<Model> sum = out;
+  if (in.linear_control) each(model.m(), [&](auto j) PMP_INLINE_LAMBDA { sum.u_next[j] = Real(0.0); });
+  if (out.with_parameters) each(model.q(), [&](auto j) PMP_INLINE_LAMBDA { sum.theta[j] = Real(0.0); });
+  if (out.with_span) sum.span = Real(0.0);
   each_reversed(tableau.count(), [&](auto i) PMP_INLINE_LAMBDA {
     recall(i);
     const Stage<Model>& stage = stages[i];
-    const Real hb = Real(tableau.b[i]) * in.h;
-    typename Model::State m = p;
-    each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { m[r] = hb * p[r]; });
+    const double weight = tableau.b[i] / last;
+    typename Model::State m = out.p;
+    each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { m[r] = multiple(weight, out.p[r]); });
     each_after(i, tableau.count(), [&](auto l) PMP_INLINE_LAMBDA {
       if (tableau.a[l][i] == 0.0) return;
       const Real ha = Real(tableau.a[l][i]) * in.h;
@@ -139,25 +160,37 @@ PMP_INLINE void step_backward(const Model& model, const Method& tableau, const S
         if (model.enters(r)) m[r] = fma(ha, g[l][r], m[r]);
       });
     });
-    const Real w = omega * hb;
+    const Real w = multiple(weight, omega);
     Gradient<Model> gradient;
     model.pullback(stage.cut, stage.t, stage.u, *in.theta, stage.d, w, m, gradient);
     g[i] = gradient.x;
+    const bool first = i + 1 == tableau.count();
     const double c = in.linear_control ? tableau.c[i] : 0.0;
     each(model.m(), [&](auto j) PMP_INLINE_LAMBDA {
-      out.u[j] = c == 0.0 ? out.u[j] + gradient.u[j] : fma(Real(1.0 - c), gradient.u[j], out.u[j]);
-      if (in.linear_control && c != 0.0) out.u_next[j] = fma(Real(c), gradient.u[j], out.u_next[j]);
+      if (first) sum.u[j] = multiple(1.0 - c, gradient.u[j]);
+      else sum.u[j] = c == 0.0 ? sum.u[j] + gradient.u[j] : fma(Real(1.0 - c), gradient.u[j], sum.u[j]);
+      if (in.linear_control && c != 0.0) sum.u_next[j] = fma(Real(c), gradient.u[j], sum.u_next[j]);
     });
     if (out.with_parameters)
-      each(model.q(), [&](auto j) PMP_INLINE_LAMBDA { out.theta[j] = out.theta[j] + gradient.theta[j]; });
+      each(model.q(), [&](auto j) PMP_INLINE_LAMBDA { sum.theta[j] = sum.theta[j] + gradient.theta[j]; });
     if (out.with_span) {
-      out.span = fma(w, stage.L, fma(gradient.t, stage.t - in.t0, out.span));
-      each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { out.span = fma(m[r], stage.f[r], out.span); });
+      sum.span = fma(w, stage.L, fma(gradient.t, stage.t - in.t0, sum.span));
+      each(model.n(), [&](auto r) PMP_INLINE_LAMBDA { sum.span = fma(m[r], stage.f[r], sum.span); });
     }
     each(model.n(), [&](auto r) PMP_INLINE_LAMBDA {
-      if (model.enters(r)) out.p[r] = out.p[r] + g[i][r];
+      if (model.enters(r)) sum.p[r] = first ? g[i][r] : sum.p[r] + g[i][r];
     });
   });
+  each(model.n(), [&](auto r) PMP_INLINE_LAMBDA {
+    if (model.enters(r)) out.p[r] = fma(unit, sum.p[r], out.p[r]);
+  });
+  each(model.m(), [&](auto j) PMP_INLINE_LAMBDA {
+    out.u[j] = fma(unit, sum.u[j], out.u[j]);
+    if (in.linear_control) out.u_next[j] = fma(unit, sum.u_next[j], out.u_next[j]);
+  });
+  if (out.with_parameters)
+    each(model.q(), [&](auto j) PMP_INLINE_LAMBDA { out.theta[j] = fma(unit, sum.theta[j], out.theta[j]); });
+  if (out.with_span) out.span = fma(unit, sum.span, out.span);
 }
 
 }  // namespace PMP_ISA

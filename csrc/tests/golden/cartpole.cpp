@@ -9,7 +9,7 @@ using namespace pontryagin;
 namespace {
 
 // cartpole_kelly: 4 states, 1 controls, 0 parameters, 0 data,
-// 4 terminal constraints (4 of them equalities); 7 values kept a stage
+// 4 terminal constraints (4 of them equalities); 8 values kept a stage
 //
 //     f[0] = x[2]
 //     f[1] = x[3]
@@ -23,7 +23,7 @@ struct Model {
   using Data = Array<Real, 0>;
   using Constraints = Array<Real, 4>;
   struct TerminalCut {};
-  static constexpr int cut_size = 7;
+  static constexpr int cut_size = 8;
   static constexpr Size<4> n() { return {}; }
   static constexpr Size<1> m() { return {}; }
   static constexpr Size<0> q() { return {}; }
@@ -34,36 +34,38 @@ struct Model {
   static constexpr bool cost_has_control() { return true; }
   static constexpr bool cost_has_data() { return false; }
 
-  // x' = f and the running cost L, with the cut for the way back: 18 operations
+  // x' = f and the running cost L, with the cut for the way back: 19 operations
   template <class Cut>
   PMP_INLINE static void dynamics(Real t, const State& x, const Control& u, const Parameters& theta, const Data& d, State& f, Real& L, const Cut& cut) {
     (void)t, (void)x, (void)u, (void)theta, (void)d, (void)cut;
-    cut.keep(3, x[3]);
     Real sin_v1, cos_v1;
     sincos(x[1], sin_v1, cos_v1);
     cut.keep(0, sin_v1);
-    cut.keep(1, cos_v1);
-    const Real v2 = sin_v1 * cos_v1;
-    const Real v3 = x[3] * x[3];
-    const Real v4 = Real(6.666666666666667) * u[0];
-    const Real v5 = fma(sin_v1, v3, v4);
-    const Real v6 = fma(Real(0.0509683995922528), v5, v2);
-    const Real v7 = Real(0.23076923076923075) * cos_v1;
-    const Real v8 = fnma(cos_v1, v7, Real(1.0));
-    const Real v9 = Real(1) / v8;
-    cut.keep(2, v9);
-    const Real v10 = v6 * v9;
+    cut.keep(3, cos_v1);
+    const Real v2 = Real(0.23076923076923075) * cos_v1;
+    const Real v3 = fnma(cos_v1, v2, Real(1.0));
+    const Real v4 = Real(1) / v3;
+    cut.keep(4, v4);
+    const Real v5 = cos_v1 * sin_v1;
+    const Real v6 = x[3] * x[3];
+    cut.keep(1, v6);
+    const Real v7 = Real(6.666666666666667) * u[0];
+    const Real v8 = fma(sin_v1, v6, v7);
+    cut.keep(2, v8);
+    const Real v9 = fma(Real(0.0509683995922528), v8, v5);
+    const Real v10 = v4 * v9;
     const Real v11 = Real(2.2638461538461536) * v10;
     const Real v12 = Real(85.02) * sin_v1;
-    const Real v13 = fma(cos_v1, v5, v12);
-    const Real v14 = v9 * v13;
+    const Real v13 = fma(cos_v1, v8, v12);
+    const Real v14 = v4 * v13;
     cut.keep(5, v14);
     const Real v15 = Real(-0.23076923076923073) * v14;
     const Real v16 = u[0] * u[0];
-    const Real v17 = Real(2.166666666666667) * v5;
-    cut.keep(4, v17);
-    const Real v18 = Real(9.81) * v10;
-    cut.keep(6, v18);
+    const Real v17 = Real(9.81) * v10;
+    cut.keep(6, v17);
+    const Real v18 = Real(0.46153846153846145) * x[3];
+    const Real v19 = sin_v1 * v18;
+    cut.keep(7, v19);
     f[0] = x[2];
     f[1] = x[3];
     f[2] = v11;
@@ -77,46 +79,44 @@ struct Model {
     return flags[i];
   }
 
-  // g = derivatives of w L + m.f in x and u: 25 operations
+  // g = derivatives of w L + m.f in x and u: 22 operations
   template <class Cut, class G>
   PMP_INLINE static void pullback(const Cut& cut, Real t, const Control& u, const Parameters& theta, const Data& d, Real w, const State& m, G& g) {
     (void)cut, (void)t, (void)u, (void)theta, (void)d, (void)w, (void)m;
     const Real k0 = cut.kept(0);
-    const Real v1 = Real(0.10650887573964495) * k0;
-    const Real k2 = cut.kept(2);
-    const Real v2 = k2 * m[3];
-    const Real v3 = k2 * m[2];
-    const Real k6 = cut.kept(6);
-    const Real v4 = v3 * k6;
-    const Real k5 = cut.kept(5);
-    const Real v5 = fms(v2, k5, v4);
-    const Real v6 = Real(21.255) * k0;
-    const Real v7 = v3 * v6;
+    const Real v1 = Real(0.23076923076923075) * k0;
     const Real k4 = cut.kept(4);
-    const Real v8 = fms(v2, k4, v7);
-    const Real k1 = cut.kept(1);
-    const Real v9 = fma(k1, v5, v8);
+    const Real v2 = k4 * m[3];
+    const Real k2 = cut.kept(2);
+    const Real v3 = k2 * v2;
+    const Real v4 = k4 * m[2];
+    const Real v5 = Real(9.81) * v4;
+    const Real v6 = fnma(k0, v5, v3);
+    const Real k6 = cut.kept(6);
+    const Real v7 = v4 * k6;
+    const Real k5 = cut.kept(5);
+    const Real v8 = fms(v2, k5, v7);
     const Real k3 = cut.kept(3);
-    const Real v10 = k3 * k3;
-    const Real v11 = Real(0.5) * v3;
-    const Real v12 = fms(k1, v2, v11);
-    const Real v13 = Real(9.81) * k1;
-    const Real v14 = v3 * v13;
-    const Real v15 = fms(Real(85.02), v2, v14);
-    const Real v16 = fma(v10, v12, v15);
-    const Real v17 = Real(0.23076923076923073) * k1;
-    const Real v18 = v16 * v17;
-    const Real v19 = fms(v1, v9, v18);
-    const Real v20 = Real(0.46153846153846145) * k0;
-    const Real v21 = k3 * v20;
-    const Real v22 = fnma(v12, v21, m[1]);
-    const Real v23 = u[0] * w;
-    const Real v24 = v23 + v23;
-    const Real v25 = fnma(Real(1.5384615384615383), v12, v24);
-    g.x[1] = v19;
+    const Real v9 = Real(0.23076923076923073) * k3;
+    const Real v10 = v9 + v9;
+    const Real v11 = fma(v8, v10, v6);
+    const Real v12 = Real(0.5) * v4;
+    const Real v13 = fms(k3, v2, v12);
+    const Real v14 = Real(85.02) * v2;
+    const Real v15 = fnma(k3, v5, v14);
+    const Real k1 = cut.kept(1);
+    const Real v16 = fma(k1, v13, v15);
+    const Real v17 = v9 * v16;
+    const Real v18 = fms(v1, v11, v17);
+    const Real k7 = cut.kept(7);
+    const Real v19 = fnma(v13, k7, m[1]);
+    const Real v20 = u[0] * w;
+    const Real v21 = v20 + v20;
+    const Real v22 = fnma(Real(1.5384615384615383), v13, v21);
+    g.x[1] = v18;
     g.x[2] = m[0];
-    g.x[3] = v22;
-    g.u[0] = v25;
+    g.x[3] = v19;
+    g.u[0] = v22;
   }
 
   // terminal cost phi and constraints e = (psi, gamma): 2 operations

@@ -38,8 +38,8 @@ struct Model {
   template <class Cut>
   PMP_INLINE static void dynamics(Real t, const State& x, const Control& u, const Parameters& theta, const Data& d, State& f, Real& L, const Cut& cut) {
     (void)t, (void)x, (void)u, (void)theta, (void)d, (void)cut;
-    cut.keep(0, x[1]);
-    cut.keep(2, x[0]);
+    cut.keep(0, x[0]);
+    cut.keep(1, x[1]);
     const Real v1 = u[0] + d[0];
     const Real v2 = v1 - x[0];
     const Real v3 = x[0] * x[0];
@@ -48,7 +48,7 @@ struct Model {
     const Real v6 = fma(v4, v5, v2);
     const Real v7 = -t;
     const Real v8 = exp(v7);
-    cut.keep(1, v8);
+    cut.keep(2, v8);
     const Real v9 = fma(x[1], x[1], v3);
     const Real v10 = u[0] * u[0];
     const Real v11 = fma(v8, v9, v10);
@@ -63,39 +63,38 @@ struct Model {
     return flags[i];
   }
 
-  // g = derivatives of w L + m.f in x, u, theta and t: 21 operations
+  // g = derivatives of w L + m.f in x, u, theta and t: 20 operations
   template <class Cut, class G>
   PMP_INLINE static void pullback(const Cut& cut, Real t, const Control& u, const Parameters& theta, const Data& d, Real w, const State& m, G& g) {
     (void)cut, (void)t, (void)u, (void)theta, (void)d, (void)w, (void)m;
-    const Real k0 = cut.kept(0);
-    const Real v1 = k0 * theta[0];
     const Real k1 = cut.kept(1);
-    const Real v2 = k1 * w;
-    const Real v3 = fms(m[1], v1, v2);
+    const Real v1 = k1 * theta[0];
+    const Real v2 = m[1] * v1;
+    const Real v3 = v2 + v2;
     const Real k2 = cut.kept(2);
-    const Real v4 = v3 * k2;
+    const Real v4 = k2 * w;
     const Real v5 = v4 + v4;
-    const Real v6 = m[1] + v5;
-    const Real v7 = -v6;
-    const Real v8 = k0 * v2;
-    const Real v9 = v8 + v8;
-    const Real v10 = m[0] + v9;
-    const Real v11 = k2 * k2;
-    const Real v12 = Real(1.0) - v11;
-    const Real v13 = m[1] * v12;
-    const Real v14 = fma(theta[0], v13, v10);
-    const Real v15 = w * u[0];
-    const Real v16 = v15 + v15;
-    const Real v17 = m[1] + v16;
-    const Real v18 = k0 * v13;
-    const Real v19 = fma(k0, k0, v11);
-    const Real v20 = v2 * v19;
-    const Real v21 = -v20;
-    g.x[0] = v7;
-    g.x[1] = v14;
-    g.u[0] = v17;
-    g.theta[0] = v18;
-    g.t = v21;
+    const Real v6 = v3 - v5;
+    const Real k0 = cut.kept(0);
+    const Real v7 = fma(k0, v6, m[1]);
+    const Real v8 = -v7;
+    const Real v9 = fma(k1, v5, m[0]);
+    const Real v10 = k0 * k0;
+    const Real v11 = Real(1.0) - v10;
+    const Real v12 = m[1] * v11;
+    const Real v13 = fma(theta[0], v12, v9);
+    const Real v14 = w * u[0];
+    const Real v15 = v14 + v14;
+    const Real v16 = m[1] + v15;
+    const Real v17 = k1 * v12;
+    const Real v18 = fma(k1, k1, v10);
+    const Real v19 = v4 * v18;
+    const Real v20 = -v19;
+    g.x[0] = v8;
+    g.x[1] = v13;
+    g.u[0] = v16;
+    g.theta[0] = v17;
+    g.t = v20;
   }
 
   // terminal cost phi and constraints e = (psi, gamma): 4 operations
