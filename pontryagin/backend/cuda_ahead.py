@@ -1,0 +1,64 @@
+"""Kernels that nvcc compiled when the package was built, for GPUs that NVRTC makes no kernels for.
+
+`pontryagin._cuda` is there where the package was built with PONTRYAGIN_CUDA=ON. It holds machine code for several
+architectures, and code that the driver finishes for newer ones; it is loaded at first use and needs no compiler.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from pontryagin.backend.cuda_driver import Gpu
+from pontryagin.errors import BackendError
+
+MODULE = "pontryagin._cuda"
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """Kernels as one image for all architectures; `toolkit` is (13, 0), `architectures` holds 80 for sm_80."""
+
+    toolkit: tuple[int, ...]
+    architectures: tuple[int, ...]
+    image: bytes
+
+
+@lru_cache(maxsize=1)
+def find_ahead() -> Ahead:
+    """The kernels of this installation. Raises BackendError where it was built without them."""
+    try:
+        module = importlib.import_module(MODULE)
+    except ImportError:
+        raise BackendError(
+            "no kernels were compiled ahead of time: the package was built without PONTRYAGIN_CUDA=ON, which needs nvcc"
+        ) from None
+    return Ahead(module.toolkit, module.architectures, module.image())
+
+
+class AheadDevice(Gpu):
+    """One GPU, with the kernels that came with the package. Raises BackendError where they do not run on it."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        ahead = find_ahead()
+        if ahead.toolkit[0] > self.driver.version[0]:
+            made, knows = (".".join(map(str, version)) for version in (ahead.toolkit, self.driver.version))
+            raise BackendError(
+                f"the kernels of this package are for CUDA {made}, the driver for CUDA {knows}; update it"
+            )
+        index = self.memory.index
+        if index not in _modules:
+            with self.driver.context(index):
+                _modules[index] = self.driver.module(ahead.image)
+
+    def kernel(self, name: str) -> ctypes.c_void_p:
+        with self.driver.context(self.memory.index):
+            return self.driver.function(_modules[self.memory.index], name)
+
+
+_modules: dict[int, ctypes.c_void_p] = {}
