@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,11 +22,11 @@ MODULE = "pontryagin._cuda"
 
 @dataclass(frozen=True)
 class Ahead:
-    """Kernels as one image for all architectures; `toolkit` is (13, 0), `architectures` holds 80 for sm_80."""
+    """Kernels, in images for all architectures; `toolkit` is (13, 0), `architectures` holds 80 for sm_80."""
 
     toolkit: tuple[int, ...]
     architectures: tuple[int, ...]
-    image: bytes
+    image: Callable[[str], bytes]
 
 
 @lru_cache(maxsize=1)
@@ -35,15 +36,19 @@ def find_ahead() -> Ahead:
         module = importlib.import_module(MODULE)
     except ImportError:
         raise BackendError(
-            "no kernels were compiled ahead of time: the package was built without PONTRYAGIN_CUDA=ON, which needs nvcc"
+            "the package was built without kernels for GPUs; with nvcc on the path, install it from source with "
+            "-C cmake.define.PONTRYAGIN_CUDA=ON"
         ) from None
-    return Ahead(module.toolkit, module.architectures, module.image())
+    return Ahead(module.toolkit, module.architectures, module.image)
 
 
 class AheadDevice(Gpu):
-    """One GPU, with the kernels that came with the package. Raises BackendError where they do not run on it."""
+    """One GPU, with kernels that came with the package: those of csrc/cuda/NAME.cu.
 
-    def __init__(self, device: torch.device) -> None:
+    Raises BackendError where they do not run on it.
+    """
+
+    def __init__(self, device: torch.device, name: str) -> None:
         super().__init__(device)
         ahead = find_ahead()
         if ahead.toolkit[0] > self.driver.version[0]:
@@ -51,14 +56,15 @@ class AheadDevice(Gpu):
             raise BackendError(
                 f"the kernels of this package are for CUDA {made}, the driver for CUDA {knows}; update it"
             )
-        index = self.memory.index
-        if index not in _modules:
-            with self.driver.context(index):
-                _modules[index] = self.driver.module(ahead.image)
+        self._key = self.memory.index, name
+        if self._key not in _modules:
+            with self.driver.context(self.memory.index):
+                _modules[self._key] = self.driver.module(ahead.image(name))
 
     def kernel(self, name: str) -> ctypes.c_void_p:
+        """One kernel by name."""
         with self.driver.context(self.memory.index):
-            return self.driver.function(_modules[self.memory.index], name)
+            return self.driver.function(_modules[self._key], name)
 
 
-_modules: dict[int, ctypes.c_void_p] = {}
+_modules: dict[tuple[int, str], ctypes.c_void_p] = {}

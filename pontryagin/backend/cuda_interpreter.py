@@ -43,7 +43,7 @@ class InterpretedCudaSweep(CudaSweep):
     def _opened(self, on: Device | None) -> Any:
         self._programs: dict[tuple[bool, bool], Uploaded] = {}
         self._points_program: Uploaded | None = None
-        return on or AheadDevice(self.device)
+        return on or AheadDevice(self.device, "interpreter")
 
     def _tape(self, batch: int) -> dict[str, Tensor]:
         return {}  # states are in the records

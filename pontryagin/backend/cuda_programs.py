@@ -1,4 +1,4 @@
-"""Recorded programs for kernels that were compiled ahead of time: their words in the memory of a device, as arguments."""
+"""Recorded programs for kernels that were compiled ahead of time: words in the memory of a device, as arguments."""
 
 from __future__ import annotations
 

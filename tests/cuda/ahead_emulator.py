@@ -1,4 +1,4 @@
-"""A GPU made of the system's C++ compiler for kernels that nvcc compiles ahead of time: their own files, on the host."""
+"""A GPU made of the system's C++ compiler for kernels that are compiled ahead of time: the files of csrc/cuda."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import re
 from functools import cache
 from pathlib import Path
 
+import block_emulator
 import torch
+from block_emulator import WRONG, BlockEmulator
 from emulator import BEFORE
 
 from pontryagin.backend.cache import library_for
@@ -24,27 +26,47 @@ static void every_thread(void (*kernel)(Job), unsigned blocks, unsigned threads,
 }
 template <class Job>
 static long long bytes_of(void (*)(Job)) { return sizeof(Job); }
+#define PMP_EXPORT extern "C" __attribute__((visibility("default")))
 """
 
 EACH = """
-extern "C" __attribute__((visibility("default"))) void launch_{name}(unsigned blocks, unsigned threads, const void* job) {{
-  every_thread({name}, blocks, threads, job);
+PMP_EXPORT void launch_{kernel}(unsigned blocks, unsigned threads, const void* job) {{
+  every_thread({kernel}, blocks, threads, job);
 }}
-extern "C" __attribute__((visibility("default"))) long long bytes_of_{name}() {{ return bytes_of({name}); }}
+PMP_EXPORT long long job_bytes_{kernel}() {{ return bytes_of({kernel}); }}
+"""
+
+SHARED = """
+PMP_EXPORT long long shared_bytes_{lanes}(const void* job) {{
+  return any_block_bytes<{lanes}, ThreadBlock<128>>(*static_cast<const DeviceAnyMlpJob<{scalar}>*>(job));
+}}
 """
 
 
+def source(file: str) -> str:
+    return (FOLDER / f"{file}.cu").read_text(encoding="utf-8")
+
+
 def kernel_names(file: str) -> list[str]:
-    text = (FOLDER / file).read_text(encoding="utf-8")
+    """As the macros of the file put them together."""
+    text = source(file)
+    if file == "mlp":
+        return [
+            f"pontryagin_mlp_{lanes}_{scalar}"
+            for lanes, scalar in re.findall(r"^PMP_KERNEL\((\d+), (\w+)\)$", text, re.M)
+        ]
     stems = re.findall(r"\b(pontryagin_\w+_)##scalar", text)
-    return [stem + scalar for stem in stems for scalar in ("float", "double")]
+    return [stem + scalar for scalar in re.findall(r"^PMP_KERNELS\((\w+)\)$", text, re.M) for stem in stems]
 
 
 @cache
 def library(file: str) -> ctypes.CDLL:
-    text = (FOLDER / file).read_text(encoding="utf-8")
-    grid = "static thread_local Index gridDim;\n"
-    return library_for(BEFORE + grid + text + AFTER + "".join(EACH.format(name=n) for n in kernel_names(file))).handle
+    if file == "interpreter":
+        each = "".join(EACH.format(kernel=name) for name in kernel_names(file))
+        return library_for(f"{BEFORE}static thread_local Index gridDim;\n{source(file)}{AFTER}{each}").handle
+    each = "".join(block_emulator.EACH.format(kernel=name, suffix=f"_{name}") for name in kernel_names(file))
+    each += SHARED.format(lanes=8, scalar="double") + SHARED.format(lanes=32, scalar="float")
+    return library_for(f"{block_emulator.BEFORE}{source(file)}{block_emulator.SCHEDULER}{each}").handle
 
 
 class AheadEmulator:
@@ -56,9 +78,23 @@ class AheadEmulator:
         self.launches: list[tuple[str, int, int, int, ctypes.Structure]] = []
 
     def kernel(self, name: str) -> str:
-        assert name in kernel_names("interpreter.cu")
+        assert name in kernel_names("interpreter")
         return name
 
     def launch_blocks(self, kernel: str, blocks: int, threads: int, shared: int, argument: ctypes.Structure) -> None:
         self.launches.append((kernel, blocks, threads, shared, argument))
-        library("interpreter.cu")[f"launch_{kernel}"](blocks, threads, ctypes.byref(argument))
+        library("interpreter")[f"launch_{kernel}"](blocks, threads, ctypes.byref(argument))
+
+
+class AheadBlockEmulator(BlockEmulator):
+    """The same for perceptrons, pontryagin/backend/cuda_ahead_mlp.py."""
+
+    def kernel(self, name: str) -> str:  # type: ignore[override]
+        assert name in kernel_names("mlp")
+        return name
+
+    def launch_blocks(self, kernel: str, blocks: int, threads: int, shared: int, argument: ctypes.Structure) -> None:  # type: ignore[override]
+        self.launches.append((blocks, threads, shared, argument))
+        size, order = ctypes.c_size_t(shared), int(self.backwards)
+        wrong = library("mlp")[f"launch_{kernel}"](blocks, threads, size, order, ctypes.byref(argument))
+        assert not wrong, WRONG[wrong]
