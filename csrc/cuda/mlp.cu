@@ -5,13 +5,11 @@
 
 using namespace pontryagin;
 
-#define PMP_KERNEL(lanes, scalar)                                                              \
-  extern "C" __global__ void __launch_bounds__(128, 1)                                         \
-      pontryagin_mlp_##lanes##_##scalar(const __grid_constant__ DeviceAnyMlpJob<scalar> job) { \
-    sweep_any_tiles<lanes>(job, ThreadBlock<128>(), blockIdx.x, gridDim.x);                    \
+#define PMP_KERNELS(scalar)                                                          \
+  extern "C" __global__ void __launch_bounds__(128, 1)                               \
+      pontryagin_mlp_##scalar(const __grid_constant__ DeviceAnyMlpJob<scalar> job) { \
+    sweep_any_tiles<16>(job, ThreadBlock<128>(), blockIdx.x, gridDim.x);             \
   }
 
-PMP_KERNEL(32, float)
-PMP_KERNEL(8, float)
-PMP_KERNEL(32, double)
-PMP_KERNEL(8, double)
+PMP_KERNELS(float)
+PMP_KERNELS(double)

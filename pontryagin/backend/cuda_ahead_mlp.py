@@ -18,14 +18,14 @@ from pontryagin.codegen.cuda_mlp import Blocks
 from pontryagin.errors import BackendError
 from pontryagin.mlp import ACTIVATIONS
 
-#: As csrc/include/pontryagin/device_any_mlp.hpp: layers that an argument has room for, bytes of a shape in shared memory.
+#: As csrc/include/pontryagin/device_any_mlp.hpp: layers that an argument has room for, bytes of a shape in a block.
 MOST_LAYERS, SHAPE_BYTES = 8, 432
 
 #: Activations in the order of csrc/include/pontryagin/mlp.hpp.
 NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
 
-#: Samples of a tile, and threads of a block, that kernels were compiled for.
-LANES, THREADS = (32, 8), 128
+#: What kernels were compiled for: 16 samples a tile, 128 threads a block.
+BLOCKS = Blocks(lanes=16, threads=128, panel=0, near_sums=False)
 
 
 class AnyMlpJob(ctypes.Structure):
@@ -50,20 +50,15 @@ class AheadMLP(CudaMLP):
     """
 
     def blocks(self, batch: int) -> Blocks:
-        """Small tiles where large ones would leave multiprocessors idle, or do not fit."""
+        """The only cut that there is, whatever the batch."""
         if self.mlp.layers > MOST_LAYERS:
             raise BackendError(f"kernels compiled ahead of time take nets of up to {MOST_LAYERS} layers")
-        fitting = [Blocks(lanes, THREADS, 0, False) for lanes in LANES if self._fits(lanes)]
-        if not fitting:
+        if self._shared(BLOCKS) > self._on.shared_limit:
             raise BackendError(
                 f"a sweep of this net needs more than the {self._on.shared_limit} bytes of shared memory that a block "
                 'has on this device; take backend="torch"'
             )
-        busy = [blocks for blocks in fitting if batch >= blocks.lanes * self._on.processors]
-        return (busy or fitting[-1:])[0]
-
-    def _fits(self, lanes: int) -> bool:
-        return self._shared(Blocks(lanes, THREADS, 0, False)) <= self._on.shared_limit
+        return BLOCKS
 
     def _opened(self, device: torch.device) -> Any:
         return AheadDevice(device, "mlp")
@@ -86,7 +81,7 @@ class AheadMLP(CudaMLP):
         return whole
 
     def _kernel(self, blocks: Blocks) -> Any:
-        return self._on.kernel(f"pontryagin_mlp_{blocks.lanes}_{'float' if self._kind['single'] else 'double'}")
+        return self._on.kernel(f"pontryagin_mlp_{'float' if self._kind['single'] else 'double'}")
 
     def _shared(self, blocks: Blocks) -> int:
         size = 4 if self._kind["single"] else 8

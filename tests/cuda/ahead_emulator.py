@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from block_emulator import WRONG, BlockEmulator
 from emulator import BEFORE
 
 from pontryagin.backend.cache import library_for
+
+sys.path += [str(Path(__file__).parents[1] / folder) for folder in ("native", "sweep", "neural")]
 
 FOLDER = Path(__file__).resolve().parents[2] / "csrc" / "cuda"
 
@@ -37,8 +40,8 @@ PMP_EXPORT long long job_bytes_{kernel}() {{ return bytes_of({kernel}); }}
 """
 
 SHARED = """
-PMP_EXPORT long long shared_bytes_{lanes}(const void* job) {{
-  return any_block_bytes<{lanes}, ThreadBlock<128>>(*static_cast<const DeviceAnyMlpJob<{scalar}>*>(job));
+PMP_EXPORT long long shared_bytes_{scalar}(const void* job) {{
+  return any_block_bytes<16, ThreadBlock<128>>(*static_cast<const DeviceAnyMlpJob<{scalar}>*>(job));
 }}
 """
 
@@ -50,11 +53,6 @@ def source(file: str) -> str:
 def kernel_names(file: str) -> list[str]:
     """As the macros of the file put them together."""
     text = source(file)
-    if file == "mlp":
-        return [
-            f"pontryagin_mlp_{lanes}_{scalar}"
-            for lanes, scalar in re.findall(r"^PMP_KERNEL\((\d+), (\w+)\)$", text, re.M)
-        ]
     stems = re.findall(r"\b(pontryagin_\w+_)##scalar", text)
     return [stem + scalar for scalar in re.findall(r"^PMP_KERNELS\((\w+)\)$", text, re.M) for stem in stems]
 
@@ -65,7 +63,7 @@ def library(file: str) -> ctypes.CDLL:
         each = "".join(EACH.format(kernel=name) for name in kernel_names(file))
         return library_for(f"{BEFORE}static thread_local Index gridDim;\n{source(file)}{AFTER}{each}").handle
     each = "".join(block_emulator.EACH.format(kernel=name, suffix=f"_{name}") for name in kernel_names(file))
-    each += SHARED.format(lanes=8, scalar="double") + SHARED.format(lanes=32, scalar="float")
+    each += "".join(SHARED.format(scalar=scalar) for scalar in ("float", "double"))
     return library_for(f"{block_emulator.BEFORE}{source(file)}{block_emulator.SCHEDULER}{each}").handle
 
 
