@@ -1,7 +1,8 @@
 """Seconds until the first CUDA kernel of a new process is machine code, by NVRTC; no GPU is asked.
 
-Counted: opening NVRTC, printing the text, compiling it; not the capture of formulas, nor what a cache would save. Beside
-it what a thread takes: registers of 32 bits, bytes of stack, bytes of registers that go to memory, and of machine code.
+Counted: opening NVRTC, printing the text, compiling it; not the capture of formulas, nor what a cache would save.
+Beside it what a thread takes: registers of 32 bits, bytes of stack, bytes of registers that go to memory; and bytes of
+machine code.
 Kernels of problems are those of J and dJ/du, 100 RK4 steps; those of nets sweep both ways, float32, 4096 samples.
 """
 
@@ -69,7 +70,7 @@ def run() -> Report:
             report.record(
                 kernel=name,
                 sm=architecture,
-                seconds=seconds,
+                seconds=round(seconds, 3),
                 registers=registers,
                 stack=stack,
                 spilled=stored + loaded,

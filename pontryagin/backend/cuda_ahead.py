@@ -63,8 +63,12 @@ class AheadDevice(Gpu):
 
     def kernel(self, name: str) -> ctypes.c_void_p:
         """One kernel by name."""
-        with self.driver.context(self.memory.index):
-            return self.driver.function(_modules[self._key], name)
+        key = *self._key, name
+        if key not in _kernels:
+            with self.driver.context(self.memory.index):
+                _kernels[key] = self.driver.function(_modules[self._key], name)
+        return _kernels[key]
 
 
 _modules: dict[tuple[int, str], ctypes.c_void_p] = {}
+_kernels: dict[tuple[int, str, str], ctypes.c_void_p] = {}

@@ -81,7 +81,8 @@ class AheadMLP(CudaMLP):
         return whole
 
     def _kernel(self, blocks: Blocks) -> Any:
-        return self._on.kernel(f"pontryagin_mlp_{'float' if self._kind['single'] else 'double'}")
+        on: Any = self._on  # takes names, not texts
+        return on.kernel(f"pontryagin_mlp_{'float' if self._kind['single'] else 'double'}")
 
     def _shared(self, blocks: Blocks) -> int:
         size = 4 if self._kind["single"] else 8

@@ -32,12 +32,11 @@ def _kernels(
     """Handles are kept here, never by nets, so that nets are copied and pickled like any module."""
     if device.type == "cpu":
         return FusedMLP(mlp, tableau, dtype, state_cost=state, velocity_cost=velocity)
-    costs = {"state_cost": state, "velocity_cost": velocity}
     try:
-        return CudaMLP(mlp, tableau, dtype, device=device, **costs)
+        return CudaMLP(mlp, tableau, dtype, state_cost=state, velocity_cost=velocity, device=device)
     except BackendError as refusal:
         try:
-            return AheadMLP(mlp, tableau, dtype, device=device, **costs)
+            return AheadMLP(mlp, tableau, dtype, state_cost=state, velocity_cost=velocity, device=device)
         except BackendError:
             raise refusal from None
 
