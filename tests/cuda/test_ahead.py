@@ -17,7 +17,7 @@ from test_driver import CONTEXT, NO_CONTEXT, gpu  # noqa: F401 (a fixture)
 from test_fused_mlp import make_case
 from test_nvrtc import Use
 
-from pontryagin import doctor
+from pontryagin import doctor, solve
 from pontryagin.backend import cuda_ahead, cuda_ahead_mlp, cuda_interpreter, cuda_mlp, cuda_sweep
 from pontryagin.backend.cuda_ahead import AheadDevice, find_ahead
 from pontryagin.backend.cuda_ahead_mlp import AheadMLP
@@ -60,6 +60,15 @@ def test_programs_are_interpreted_where_nvrtc_is_missing_and_the_reason_says_so(
     assert found.reason == (
         "Kernels on a GPU were asked for. Kernels compiled ahead of time interpret them, because NVRTC is missing"
     )
+
+
+@pytest.mark.usefixtures("_no_nvrtc")
+def test_problem_is_solved_without_nvrtc():
+    """From the public interface down, with the host in place of the GPU."""
+    solution = solve(integrator(), backend="cuda", method="lbfgs", steps=20)
+    assert solution.backend == "cuda"
+    assert bool(solution.success)
+    torch.testing.assert_close(solution.objective, torch.tensor(6.0).double(), rtol=1e-6, atol=0.0)
 
 
 def test_formulas_too_long_for_nvrtc_are_interpreted(monkeypatch):
