@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from pontryagin.backend.cuda_ahead import AheadDevice
+from pontryagin.backend.cuda_ahead_device import AheadDevice
 from pontryagin.backend.cuda_launch import mlp_job
 from pontryagin.backend.cuda_mlp import CudaMLP
 from pontryagin.backend.cuda_mlp_blocks import MAX_STAGES, record_rows, row_width

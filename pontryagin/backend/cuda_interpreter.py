@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pontryagin import _core
-from pontryagin.backend.cuda_ahead import AheadDevice
+from pontryagin.backend.cuda_ahead_device import AheadDevice
 from pontryagin.backend.cuda_launch import Job, Points, grid_for
 from pontryagin.backend.cuda_programs import InterpreterJob, PointProgram, PointsJob, Program, Uploaded
 from pontryagin.backend.cuda_sweep import CudaSweep

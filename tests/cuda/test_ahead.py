@@ -18,8 +18,9 @@ from test_fused_mlp import make_case
 from test_nvrtc import Use
 
 from pontryagin import doctor, solve
-from pontryagin.backend import cuda_ahead, cuda_ahead_mlp, cuda_interpreter, cuda_mlp, cuda_sweep
-from pontryagin.backend.cuda_ahead import AheadDevice, find_ahead
+from pontryagin.backend import cuda_ahead, cuda_ahead_device, cuda_ahead_mlp, cuda_interpreter, cuda_mlp, cuda_sweep
+from pontryagin.backend.cuda_ahead import find_ahead
+from pontryagin.backend.cuda_ahead_device import AheadDevice
 from pontryagin.backend.cuda_ahead_mlp import AheadMLP
 from pontryagin.backend.cuda_interpreter import InterpretedCudaSweep
 from pontryagin.backend.cuda_launch import Job
@@ -106,10 +107,10 @@ def test_nets_are_swept_where_nvrtc_is_missing():
 def ahead(gpu, monkeypatch):  # noqa: F811
     """A package that was built with kernels, on the driver of Python."""
     module = SimpleNamespace(toolkit=(13, 0), architectures=(80, 90), image=lambda name: f"image of {name}".encode())
-    monkeypatch.setattr(cuda_ahead, "_modules", {})
-    monkeypatch.setattr(cuda_ahead, "_kernels", {})
+    monkeypatch.setattr(cuda_ahead_device, "_modules", {})
+    monkeypatch.setattr(cuda_ahead_device, "_kernels", {})
     monkeypatch.setattr(cuda_ahead.importlib, "import_module", lambda name: module)
-    monkeypatch.setattr(cuda_ahead, "find_ahead", find_ahead.__wrapped__)
+    monkeypatch.setattr(cuda_ahead_device, "find_ahead", find_ahead.__wrapped__)
     monkeypatch.setattr(gpu, "named", [], raising=False)
     monkeypatch.setattr(
         gpu, "_cuModuleGetFunction", lambda function, module, name: gpu.named.append(name), raising=False
