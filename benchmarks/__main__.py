@@ -6,7 +6,7 @@ import argparse
 import importlib
 
 BENCHMARKS = ("yardstick", "interpreter", "native", "peers", "odenet", "odenet_memory", "gallery", "newton",
-              "newton_peers", "newton_starts")  # fmt: skip
+              "newton_peers", "newton_starts", "cuda_compile")  # fmt: skip
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-PACKAGES = ("pontryagin", "torch", "numpy", "torchdiffeq", "jax", "diffrax", "casadi", "crocoddyl")
+PACKAGES = ("pontryagin", "torch", "numpy", "torchdiffeq", "jax", "diffrax", "casadi", "crocoddyl", "nvidia-cuda-nvrtc")
 _ALLOWED = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
 
 

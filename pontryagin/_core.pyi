@@ -59,6 +59,21 @@ class PointEvaluator:
     def __init__(self, model: Model) -> None: ...
     def run(self, single: bool, count: int, threads: int, addresses: Sequence[int]) -> None: ...
 
+def device_sweep_program(
+    model: Model,
+    a: Sequence[Sequence[float]],
+    b: Sequence[float],
+    c: Sequence[float],
+    *,
+    t0: float,
+    linear_control: bool,
+    linear_data: bool,
+    backward: bool,
+    extended: bool,
+    uniform: bool,
+) -> dict[str, Any]: ...
+def device_point_program(model: Model) -> dict[str, Any]: ...
+
 class NativeSweeper:
     def __init__(self, table: int, *, t0: float) -> None: ...
     def run(

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable, Iterator
 
 from pontryagin.backend.cache import contents
+from pontryagin.backend.cuda_ahead import find_ahead
 from pontryagin.backend.nvrtc import find_nvrtc
 from pontryagin.backend.toolchain import find_compiler, try_out
 from pontryagin.errors import BackendError
@@ -111,6 +112,15 @@ def _nvrtc() -> str:
     return f"{version}, for sm_{known[0]} to sm_{known[-1]}; kernels for GPUs can be compiled"
 
 
+def _kernels() -> str:
+    try:
+        found = find_ahead()
+    except BackendError as error:
+        return f"none: {error}"
+    known = ", ".join(f"sm_{architecture}" for architecture in found.architectures)
+    return f"by nvcc {'.'.join(map(str, found.toolkit))}, for {known} and newer ones; used where NVRTC cannot be"
+
+
 #: What is looked at, in the order of the printout.
 CHECKS: dict[str, Callable[[], str]] = {
     "pontryagin": _package,
@@ -127,4 +137,5 @@ CHECKS: dict[str, Callable[[], str]] = {
     "cache": _cache,
     "CUDA": _cuda,
     "NVRTC": _nvrtc,
+    "CUDA kernels": _kernels,
 }

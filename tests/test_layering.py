@@ -86,7 +86,7 @@ MODULES = module_names()
 
 
 def exists(dotted: str) -> bool:
-    return dotted in MODULES or dotted.startswith("_core")
+    return dotted in MODULES or dotted.startswith(("_core", "_cuda"))
 
 
 def imports_of(name: str, path: Path) -> Iterator[Import]:
@@ -145,7 +145,7 @@ def test_backends_know_no_methods() -> None:
 
 
 def test_only_backends_touch_the_compiled_core() -> None:
-    wrong = [str(i) for i in INTERNAL if i.target == "_core" and i.home != "backend"]
+    wrong = [str(i) for i in INTERNAL if i.target in ("_core", "_cuda") and i.home != "backend"]
     assert not wrong, listed(wrong)
 
 

@@ -94,7 +94,7 @@ def test_source_archive_holds_all_that_a_build_needs(tmp_path: Path) -> None:
     with tarfile.open(archive) as opened:
         held = {name.split("/", 1)[1] for name in opened.getnames() if "/" in name}
     needed = {"pyproject.toml", "CMakeLists.txt", "LICENSE", "README.md", "pontryagin/py.typed", "pontryagin/_core.pyi"}
-    for folder, pattern in (("csrc", "*.?pp"), ("pontryagin", "*.py")):
+    for folder, pattern in (("csrc", "*.?pp"), ("csrc/cuda", "*"), ("pontryagin", "*.py")):
         needed |= {p.relative_to(ROOT).as_posix() for p in (ROOT / folder).rglob(pattern)}
     assert needed - held == set()
     assert not [name for name in held if name.endswith((".so", ".o", ".pyc"))]

@@ -8,6 +8,7 @@ PYBIND11_MODULE(_core, module) {
   pontryagin::register_info(module);
   pontryagin::register_model(module);
   pontryagin::register_sweeper(module);
+  pontryagin::register_device(module);
   pontryagin::register_native(module);
   pontryagin::register_mlp(module);
   pontryagin::register_newton(module);

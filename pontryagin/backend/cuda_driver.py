@@ -68,9 +68,18 @@ class Driver:
 
     def load(self, cubin: bytes) -> ctypes.c_void_p:
         """The kernel of a cubin, for the current context."""
-        module, function = ctypes.c_void_p(), ctypes.c_void_p()
-        self.call("cuModuleLoadData", ctypes.byref(module), cubin)
-        self.call("cuModuleGetFunction", ctypes.byref(function), module, KERNEL.encode())
+        return self.function(self.module(cubin), KERNEL)
+
+    def module(self, image: bytes) -> ctypes.c_void_p:
+        """The code of a cubin or a fat binary, for the current context."""
+        module = ctypes.c_void_p()
+        self.call("cuModuleLoadData", ctypes.byref(module), image)
+        return module
+
+    def function(self, module: ctypes.c_void_p, name: str) -> ctypes.c_void_p:
+        """One of its kernels."""
+        function = ctypes.c_void_p()
+        self.call("cuModuleGetFunction", ctypes.byref(function), module, name.encode())
         return function
 
     def attribute(self, index: int, code: int) -> int:
@@ -124,10 +133,10 @@ def matched(nvrtc: Nvrtc, driver: Driver) -> Nvrtc:
     return nvrtc
 
 
-class CudaDevice:
-    """One GPU under torch: its kernels, launched on torch's current stream.
+class Gpu:
+    """One GPU under torch: kernels are launched on torch's current stream.
 
-    Raises BackendError where torch, driver or NVRTC cannot serve it.
+    Raises BackendError where torch or the driver cannot serve it.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -137,22 +146,9 @@ class CudaDevice:
         index = torch.cuda.current_device() if device.index is None else device.index
         self.memory = torch.device("cuda", index)
         self.driver = find_driver()
-        self.nvrtc = matched(find_nvrtc(), self.driver)
         major, minor = torch.cuda.get_device_capability(index)
         self.architecture = 10 * major + minor
-        if self.architecture not in self.nvrtc.architectures():
-            made = ".".join(map(str, self.nvrtc.version))
-            raise BackendError(f"NVRTC {made} makes no code for sm_{self.architecture}; install one that does")
         self.room = int(SHARE * torch.cuda.get_device_properties(index).total_memory)
-
-    def kernel(self, key: str, write: Callable[[], str]) -> ctypes.c_void_p:
-        """The kernel of the text that `write` returns, and `key` determines."""
-        known = _kernels.get((self.memory.index, key))
-        if known is None:
-            cubin = cubin_for(self.nvrtc, self.architecture, key, write)
-            with self.driver.context(self.memory.index):
-                known = _kernels[self.memory.index, key] = self.driver.load(cubin)
-        return known
 
     def launch(self, kernel: ctypes.c_void_p, threads: int, argument: ctypes.Structure) -> None:
         """Returns at once; what follows on torch's current stream sees the results."""
@@ -181,6 +177,26 @@ class CudaDevice:
         limit = self.shared_limit
         with self.driver.context(self.memory.index):
             return self.processors * self.driver.resident(kernel, threads, shared, limit)
+
+
+class CudaDevice(Gpu):
+    """One GPU, with kernels that NVRTC makes for it. Raises BackendError where it cannot."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self.nvrtc = matched(find_nvrtc(), self.driver)
+        if self.architecture not in self.nvrtc.architectures():
+            made = ".".join(map(str, self.nvrtc.version))
+            raise BackendError(f"NVRTC {made} makes no code for sm_{self.architecture}; install one that does")
+
+    def kernel(self, key: str, write: Callable[[], str]) -> ctypes.c_void_p:
+        """The kernel of the text that `write` returns, and `key` determines."""
+        known = _kernels.get((self.memory.index, key))
+        if known is None:
+            cubin = cubin_for(self.nvrtc, self.architecture, key, write)
+            with self.driver.context(self.memory.index):
+                known = _kernels[self.memory.index, key] = self.driver.load(cubin)
+        return known
 
 
 _kernels: dict[tuple[int, str], ctypes.c_void_p] = {}

@@ -70,7 +70,7 @@ class CudaMLP:
             raise BackendError(f"{tableau.name} has {tableau.stages} stages; kernels know up to {MAX_STAGES}")
         self.mlp, self.tableau, self.dtype = mlp, tableau, dtype
         self._state_cost, self._velocity_cost = state_cost, velocity_cost
-        self._on = on or CudaDevice(device)
+        self._on = on or self._opened(device)
         self._tableau = TableauData.of(tableau)
         self._kind = {"single": dtype == torch.float32, "velocity_kept": velocity_cost != 0.0}
         self._resident: dict[Blocks, int] = {}
@@ -172,6 +172,26 @@ class CudaMLP:
         """The CUDA text of the kernel."""
         return cuda_mlp_text(self.mlp, blocks, **self._kind)
 
+    # ---- what is otherwise where kernels were compiled ahead of time (cuda_ahead_mlp.py) ----
+
+    def _opened(self, device: torch.device) -> Any:
+        return CudaDevice(device)
+
+    @property
+    def _most_layers(self) -> int:
+        """Layers that the argument of the kernel has room for."""
+        return self.mlp.layers
+
+    def _argument(self, job: ctypes.Structure) -> ctypes.Structure:
+        return job
+
+    def _kernel(self, blocks: Blocks) -> Any:
+        key = f"cuda perceptron {self.mlp} {blocks} {self._kind}"
+        return self._on.kernel(key, lambda: self.text(blocks))
+
+    def _shared(self, blocks: Blocks) -> int:
+        return block_bytes(self.mlp, blocks, self.tableau.stages, **self._kind)
+
     @property
     def _has_cost(self) -> bool:
         return self._state_cost != 0.0 or self._velocity_cost != 0.0
@@ -212,7 +232,7 @@ class CudaMLP:
         elif backward:
             segment, tape = self._tape(blocks, grid, given.steps)
             arrays |= tape
-        job = mlp_job(self.mlp.layers)(
+        job = mlp_job(self._most_layers)(
             batch=given.batch,
             steps=given.steps,
             segment=segment,
@@ -230,7 +250,7 @@ class CudaMLP:
         for layer, biased in enumerate(self.mlp.bias):
             job.weights[layer] = next(remaining).data_ptr()
             job.bias[layer] = next(remaining).data_ptr() if biased else None
-        self._on.launch_blocks(self._kernel(blocks), grid, blocks.threads, self._shared(blocks), job)
+        self._on.launch_blocks(self._kernel(blocks), grid, blocks.threads, self._shared(blocks), self._argument(job))
 
     def _grid(self, given: MLPArguments) -> int:
         """Blocks: a tile each, but no more than run at a time, or than there is room for the sums of."""
@@ -241,13 +261,6 @@ class CudaMLP:
             self._resident[blocks] = self._on.resident(self._kernel(blocks), blocks.threads, self._shared(blocks))
         sums = given.weight_rows * self.mlp.parameter_count * self.dtype.itemsize
         return max(1, min(-(-given.batch // blocks.lanes), self._resident[blocks], self._on.room // sums))
-
-    def _kernel(self, blocks: Blocks) -> Any:
-        key = f"cuda perceptron {self.mlp} {blocks} {self._kind}"
-        return self._on.kernel(key, lambda: self.text(blocks))
-
-    def _shared(self, blocks: Blocks) -> int:
-        return block_bytes(self.mlp, blocks, self.tableau.stages, **self._kind)
 
     def _tape(self, blocks: Blocks, grid: int, steps: int) -> tuple[int, dict[str, Tensor | None]]:
         """Steps of a segment, room for their records, and for the state at the start of each segment."""

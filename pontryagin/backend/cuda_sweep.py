@@ -51,18 +51,21 @@ class CudaSweep(CompiledSweep):
 
     def __init__(self, *arguments: Any, device: torch.device | str, on: Device | None = None, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
+        self.device = torch.device(device)
+        self._on = self._opened(on)
+        self.memory = self._on.memory
+        self._nodes = self._tau.to(self.memory, self.dtype)
+        self._lengths = self._tau.diff().to(self.memory, self.dtype)
+        self._kernels: dict[str, Any] = {}
+
+    def _opened(self, on: Any) -> Any:
         count = operations(self.model)
         if count > LARGEST:
             raise BackendError(
                 f"the formulas of a stage hold {count} operations; NVRTC takes minutes over more than {LARGEST}. "
                 'Use backend="torch"'
             )
-        self.device = torch.device(device)
-        self._on = on or CudaDevice(self.device)
-        self.memory = self._on.memory
-        self._nodes = self._tau.to(self.memory, self.dtype)
-        self._lengths = self._tau.diff().to(self.memory, self.dtype)
-        self._kernels: dict[str, Any] = {}
+        return on or CudaDevice(self.device)
 
     def text(self, backward: bool = True, extended: bool = False) -> str:
         """The CUDA text for this grid, scheme and type."""
@@ -83,9 +86,6 @@ class CudaSweep(CompiledSweep):
         if "control" in shared:
             shapes["control_derivative"] = (batch, *arguments.control.shape)
         backward, extended = direction(arguments, outputs)
-        request = self._request(backward, extended)
-        kernel = self._kernel(f"sweep {request}", request, lambda: self.text(backward, extended))
-
         results = {name: self._empty(*shape[1:], batch) for name, shape in shapes.items() if name in outputs}
         tape = self._tape(batch) if backward and "state" not in results else {}  # else the path of the state is it
         arrays = {"tau": self._nodes, "lengths": self._lengths, **tape, **results}
@@ -99,7 +99,7 @@ class CudaSweep(CompiledSweep):
             data_shared="data" in shared,
             **{name: array.data_ptr() for name, array in arrays.items()},
         )
-        self._on.launch(kernel, batch, job)
+        self._run(job, backward, extended)
 
         summed = {"control_derivative"} & results.keys() if "control" in shared else set()
         # torch sums in the same order every time
@@ -118,9 +118,17 @@ class CudaSweep(CompiledSweep):
         }
         arrays = results | {name: turned(x) for name, x in inputs.items() if x is not None}
         points = Points(count=count, **{name: array.data_ptr() for name, array in arrays.items()})
-        self._on.launch(self._kernel("points", self._request(True, False), self.points_text), count, points)
+        self._run_points(points)
         H, H_x, H_u = (returned(x).to(self.device) for x in results.values())
         return H, H_x, H_u
+
+    def _run(self, job: Job, backward: bool, extended: bool) -> None:
+        request = self._request(backward, extended)
+        kernel = self._kernel(f"sweep {request}", request, lambda: self.text(backward, extended))
+        self._on.launch(kernel, job.problems, job)
+
+    def _run_points(self, points: Points) -> None:
+        self._on.launch(self._kernel("points", self._request(True, False), self.points_text), points.count, points)
 
     def _kernel(self, name: str, request: SweepRequest, write: Callable[[], str]) -> Any:
         if name not in self._kernels:

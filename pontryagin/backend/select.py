@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from pontryagin.backend.compiled import CompiledSweep
+from pontryagin.backend.cuda_interpreter import InterpretedCudaSweep
 from pontryagin.backend.cuda_sweep import CudaSweep
 from pontryagin.backend.native import AutoSweep, NativeSweep
 from pontryagin.backend.torch_sweep import TorchSweep
@@ -84,8 +85,18 @@ def _make(
         return sweep
 
     def on_gpu(reason: str) -> CudaSweep:
-        scheme: Any = tableau
-        sweep = CudaSweep(problem, grid, control_kind=control_kind, scheme=scheme, dtype=dtype, device=device)
+        def made(tier: type[CudaSweep]) -> CudaSweep:
+            scheme: Any = tableau
+            return tier(problem, grid, control_kind=control_kind, scheme=scheme, dtype=dtype, device=device)
+
+        try:
+            sweep = made(CudaSweep)
+        except BackendError as refusal:
+            try:
+                sweep = made(InterpretedCudaSweep)
+            except BackendError:
+                raise refusal from None
+            reason = f"{reason} Kernels compiled ahead of time interpret them, because {refusal}"
         sweep.reason = reason
         return sweep
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pontryagin.backend.cuda_ahead_mlp import AheadMLP
 from pontryagin.backend.cuda_mlp import CudaMLP
 from pontryagin.backend.fused_mlp import FusedMLP, Gradient
 from pontryagin.errors import BackendError
@@ -31,7 +32,13 @@ def _kernels(
     """Handles are kept here, never by nets, so that nets are copied and pickled like any module."""
     if device.type == "cpu":
         return FusedMLP(mlp, tableau, dtype, state_cost=state, velocity_cost=velocity)
-    return CudaMLP(mlp, tableau, dtype, state_cost=state, velocity_cost=velocity, device=device)
+    try:
+        return CudaMLP(mlp, tableau, dtype, state_cost=state, velocity_cost=velocity, device=device)
+    except BackendError as refusal:
+        try:
+            return AheadMLP(mlp, tableau, dtype, state_cost=state, velocity_cost=velocity, device=device)
+        except BackendError:
+            raise refusal from None
 
 
 @lru_cache(maxsize=64)

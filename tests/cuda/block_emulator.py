@@ -23,80 +23,93 @@ struct Index { unsigned x; };
 static Index blockIdx, gridDim;
 """
 
-AFTER = f"""
+SCHEDULER = """
 #include <ucontext.h>
 #include <cstring>
 #include <vector>
 
-namespace {{
+namespace {
 
 constexpr std::size_t stack_bytes = 1 << 17, mark = 64;
 
-struct Fiber {{
+struct Fiber {
   ucontext_t context;
   std::vector<char> stack = std::vector<char>(stack_bytes);
   bool done = false;
-}};
+};
 
 ucontext_t scheduler;
 Fiber* current;
 const void* argument;
 long meetings;
 
-void meet() {{ swapcontext(&current->context, &scheduler); }}
+void meet() { swapcontext(&current->context, &scheduler); }
 
 template <class Job>
-void call(void (*kernel)(Job)) {{ kernel(*static_cast<const Job*>(argument)); }}
-void run() {{
-  call({KERNEL});
+void call(void (*kernel)(Job)) { kernel(*static_cast<const Job*>(argument)); }
+void (*entry)();
+void run() {
+  entry();
   current->done = true;
   meet();
-}}
+}
 
 template <class Job>
-long long bytes_of(void (*)(Job)) {{ return sizeof(Job); }}
-
-}}  // namespace
-
-#define PMP_EXPORT extern "C" __attribute__((visibility("default")))
+long long bytes_of(void (*)(Job)) { return sizeof(Job); }
 
 // 0; 1 where threads met while others had ended; 2 where the mark behind the shared memory is gone.
-PMP_EXPORT int launch(unsigned blocks, int threads, std::size_t shared, int backwards, const void* job) {{
+int run_blocks(unsigned blocks, int threads, std::size_t shared, int backwards, const void* job) {
   argument = job, gridDim.x = blocks, meetings = 0;
   std::vector<Fiber> fibers(threads);
   std::vector<double> memory((shared + mark) / sizeof(double) + 2);
   void* const at = reinterpret_cast<void*>((reinterpret_cast<std::size_t>(memory.data()) + 15) / 16 * 16);
   host_thread.memory = at, host_thread.meet = meet;
-  for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) {{
+  for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) {
     std::memset(at, 0xff, shared);
     std::memset(static_cast<char*>(at) + shared, 0x5a, mark);
-    for (Fiber& fiber : fibers) {{
+    for (Fiber& fiber : fibers) {
       fiber.done = false;
       getcontext(&fiber.context);
       fiber.context.uc_stack.ss_sp = fiber.stack.data();
       fiber.context.uc_stack.ss_size = stack_bytes;
       fiber.context.uc_link = nullptr;
       makecontext(&fiber.context, run, 0);
-    }}
-    for (int done = 0; done == 0; ++meetings) {{
-      for (int turn = 0; turn < threads; ++turn) {{
+    }
+    for (int done = 0; done == 0; ++meetings) {
+      for (int turn = 0; turn < threads; ++turn) {
         host_thread.number = backwards ? threads - 1 - turn : turn;
         current = &fibers[host_thread.number];
         swapcontext(&scheduler, &current->context);
         done += current->done;
-      }}
+      }
       if (done != 0 && done != threads) return 1;
-    }}
+    }
     for (std::size_t i = 0; i < mark; ++i)
       if (static_cast<char*>(at)[shared + i] != 0x5a) return 2;
-  }}
+  }
   return 0;
-}}
-PMP_EXPORT long long job_bytes() {{ return bytes_of({KERNEL}); }}
-PMP_EXPORT long long shared_bytes(const pontryagin::Tableau* tableau) {{
-  return pontryagin::block_bytes<Request, Threads>(*tableau);
-}}
+}
+
+}  // namespace
+
+#define PMP_EXPORT extern "C" __attribute__((visibility("default")))
 """
+
+EACH = """
+PMP_EXPORT int launch{suffix}(unsigned blocks, int threads, std::size_t shared, int backwards, const void* job) {{
+  entry = [] {{ call({kernel}); }};
+  return run_blocks(blocks, threads, shared, backwards, job);
+}}
+PMP_EXPORT long long job_bytes{suffix}() {{ return bytes_of({kernel}); }}
+"""
+
+SHARED = """
+PMP_EXPORT long long shared_bytes(const pontryagin::Tableau* tableau) {
+  return pontryagin::block_bytes<Request, Threads>(*tableau);
+}
+"""
+
+AFTER = SCHEDULER + EACH.format(kernel=KERNEL, suffix="") + SHARED
 
 WRONG = {1: "some threads met while others had ended", 2: "the kernel wrote beyond its shared memory"}
 

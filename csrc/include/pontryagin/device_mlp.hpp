@@ -51,14 +51,24 @@ struct DeviceMlpJob {
 
 inline namespace PMP_ISA {
 
-// Block number `index` of `blocks`.
-template <class Request, class Block, class T, int layers>
-PMP_INLINE void sweep_tiles(const DeviceMlpJob<T, layers>& job, Block block, long long index, long long blocks) {
-  using Field = BlockField<Request, Block>;
+// What tiles of a net need to know of its shape; `net` where the Field does not know it by itself.
+template <class T>
+struct DeviceTiles {
+  const MlpNet* net;
+  int dim, record_rows;
+  long long parameters;
+};
+
+// Tiles number `index`, `index` + `blocks`, ..., worked on in `memory`.
+template <class Field, class Block, class T, int layers>
+PMP_INLINE void sweep_tiles_of(const DeviceMlpJob<T, layers>& job, const DeviceTiles<T>& shape, Block block, T* memory,
+                               long long index, long long blocks) {
   using Rows = typename Field::Rows;
-  constexpr long long record = static_cast<long long>(Request::shape.net.record_rows) * Rows::width;
+  constexpr int lanes = Rows::lanes;
+  const long long record = static_cast<long long>(shape.record_rows) * Rows::width;
 
   MlpJob<T> sweep;
+  sweep.net = shape.net;
   sweep.tableau = &job.tableau;
   sweep.running = {job.state_cost, job.velocity_cost};
   sweep.steps = static_cast<int>(job.steps);
@@ -76,21 +86,28 @@ PMP_INLINE void sweep_tiles(const DeviceMlpJob<T, layers>& job, Block block, lon
   const long long tape_size = job.segment * job.tableau.stages * record;
   if (job.starts) {
     const long long segments = (job.steps + job.segment - 1) / job.segment;
-    part.starts = job.starts + index * segments * Request::shape.net.dim * Rows::width;
+    part.starts = job.starts + index * segments * shape.dim * Rows::width;
   }
-  if (job.sums) part.sums = job.sums + index * job.weight_rows * BlockNet<Request>::parameters;
+  if (job.sums) part.sums = job.sums + index * job.weight_rows * shape.parameters;
   if (job.value) part.value = job.value + index;
-  T* const memory = block.template memory<T>();
   part.workspace = memory + Rows::scratch_size;
 
-  for (long long tile = index; tile * Request::lanes < job.batch; tile += blocks) {
-    const long long left = job.batch - tile * Request::lanes;
-    part.first = static_cast<long>(tile * Request::lanes);
-    part.count = left < Request::lanes ? static_cast<int>(left) : Request::lanes;
+  for (long long tile = index; tile * lanes < job.batch; tile += blocks) {
+    const long long left = job.batch - tile * lanes;
+    part.first = static_cast<long>(tile * lanes);
+    part.count = left < lanes ? static_cast<int>(left) : lanes;
     if (job.tape) part.tape = job.tape + (job.kept ? tile : index) * tape_size;
     MlpSweep<Field>::run(sweep, part, Rows(block, memory));
     block.meet();
   }
+}
+
+// Block number `index` of `blocks`.
+template <class Request, class Block, class T, int layers>
+PMP_INLINE void sweep_tiles(const DeviceMlpJob<T, layers>& job, Block block, long long index, long long blocks) {
+  constexpr MlpNet net = Request::shape.net;
+  const DeviceTiles<T> shape{nullptr, net.dim, net.record_rows, BlockNet<Request>::parameters};
+  sweep_tiles_of<BlockField<Request, Block>>(job, shape, block, block.template memory<T>(), index, blocks);
 }
 
 // Bytes of shared memory of a block.

@@ -41,13 +41,7 @@ class MlpSweep {
   static void run(const MlpJob<T>& job, const MlpPart<T>& part) { run(job, part, Rows()); }
   static PMP_DEVICE_INLINE void run(const MlpJob<T>& job, const MlpPart<T>& part, Rows rows) {
     MlpSweep block(job, part, rows);
-    if (!job.replay) {
-      sweep(block, job.steps, block.segment_, job.backward);
-    } else {
-      block.start();
-      block.finish();
-      block.backward(0, job.steps);
-    }
+    sweep(block, job.steps, block.segment_, job.backward);
     if (job.backward) block.end();
   }
 
@@ -60,6 +54,7 @@ class MlpSweep {
   }
 
   PMP_DEVICE_INLINE void forward(int first, int end, bool keep) {
+    if (job_.replay) return;  // the tape holds all steps: there is one segment
     keep = keep || (part_.tape && segment_ >= job_.steps);
     PMP_DEVICE_ROLLED
     for (int n = first; n < end; ++n) {

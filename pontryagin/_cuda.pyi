@@ -1,0 +1,4 @@
+toolkit: tuple[int, int]
+architectures: tuple[int, ...]
+
+def image(name: str) -> bytes: ...
