@@ -17,7 +17,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from pontryagin.answer import Answer
 from pontryagin.backend.select import make_backend
 from pontryagin.branches import calmer_branches
 from pontryagin.control import Control, Kind
+from pontryagin.found import Found, best, joined, picked, posed, rows_of, taken_over
 from pontryagin.guess import Start, random_starts, read_guess
 from pontryagin.instances import Instances
 from pontryagin.mesh import Mesh, divided
@@ -68,9 +69,6 @@ TURNED, TURNS = 1e-3, 4
 RETRIED = (Status.INFEASIBLE, Status.NOT_FINITE, Status.STALLED)
 RETRIES = 8
 
-#: A violation of the terminal constraints (scaled) up to which a start counts as feasible.
-FEASIBLE = 1e-6
-
 #: Whose objective says nothing about the grid.
 LOST = (Status.NOT_FINITE, Status.INFEASIBLE, Status.UNBOUNDED)
 
@@ -96,18 +94,6 @@ class Options:
     progress: Progress | None
     warm: Answer | None = None  # the guess, where it is a solution
     guessed: bool = False  # whether there is one
-
-
-@dataclass(frozen=True)
-class Found:
-    """The answer on one grid, and what led there."""
-
-    grid: TimeGrid
-    result: MethodResult
-    iterations: Tensor  # (B,) on all grids
-    history: tuple[IterationInfo, ...]
-    levels: tuple[Level, ...] = ()
-    defects: Tensor = field(default_factory=lambda: torch.zeros(0))  # (B,) on this grid, where grids are refined
 
 
 @contextlib.contextmanager
@@ -194,9 +180,9 @@ class Search:
         if control is None:
             return None
         changed = (control != result.control).any(2).any(1).nonzero().squeeze(1)
-        start = _rows_of(Start(Control(control, self.options.kind, grid), result.final_time), changed)
-        again = self._solve(self.instances.pick(changed), start, _picked(found, changed), COARSE_NEWTON, fresh=True)
-        return _taken_over(found, again, changed.tolist())
+        start = rows_of(Start(Control(control, self.options.kind, grid), result.final_time), changed)
+        again = self._solve(self.instances.pick(changed), start, picked(found, changed), COARSE_NEWTON, fresh=True)
+        return taken_over(found, again, changed.tolist())
 
     # -- one grid ----------------------------------------------------------------------------------------------------
 
@@ -208,8 +194,8 @@ class Search:
         if not bool(astray.any()):
             return self._onward(self.instances, found, grid, limit)
         lost, kept = (which.nonzero().squeeze(1) for which in (astray, ~astray))
-        again = self._begun(self.instances.pick(lost), _rows_of(start, lost), starts, seed, _picked(found, lost), limit)
-        return _joined(again, self._onward(self.instances.pick(kept), _picked(found, kept), grid, limit), astray)
+        again = self._begun(self.instances.pick(lost), rows_of(start, lost), starts, seed, picked(found, lost), limit)
+        return joined(again, self._onward(self.instances.pick(kept), picked(found, kept), grid, limit), astray)
 
     def _begun(
         self, instances: Instances, start: Start, starts: int, seed: int, before: Found | None, limit: int | None
@@ -228,8 +214,8 @@ class Search:
         instances, grid = instances.pick(rows), start.control.grid
         usual = read_guess(None, instances, self.options.kind, grid)  # not about a guess that failed
         others = random_starts(usual, instances, RETRIES, seed)
-        again = self._best_of(instances, others, RETRIES, _picked(found, rows), COARSE_NEWTON)
-        return _taken_over(found, again, failed)
+        again = self._best_of(instances, others, RETRIES, picked(found, rows), COARSE_NEWTON)
+        return taken_over(found, again, failed)
 
     def _best_of(
         self, instances: Instances, start: Start, starts: int, before: Found | None, limit: int | None
@@ -238,9 +224,9 @@ class Search:
         if starts == 1:
             return self._solve(instances, start, before, limit, fresh=True)
         rows = torch.arange(instances.batch, device=instances.device).repeat_interleave(starts)
-        many = None if before is None else _picked(before, rows)
+        many = None if before is None else picked(before, rows)
         found = self._solve(instances.pick(rows), start, many, limit, fresh=True)
-        return _picked(found, best(found.result, instances.batch, starts))
+        return picked(found, best(found.result, instances.batch, starts))
 
     def _onward(self, instances: Instances, found: Found, grid: TimeGrid, limit: int | None) -> Found:
         """Solve on this grid from what was found, with at most `limit` iterations."""
@@ -439,71 +425,6 @@ class Search:
     def _used_up(self, found: Found) -> bool:
         limit = self.options.max_iterations
         return limit is not None and int(found.iterations.max()) >= limit
-
-
-def best(result: MethodResult, batch: int, starts: int) -> Tensor:
-    """Row of the best start for each problem (B,): solved before feasible before the rest, then the lowest objective.
-
-    Among starts that are not feasible the smallest violation counts.
-    """
-    solved = torch.tensor([status in (Status.CONVERGED, Status.STALLED) for status in result.status])
-    lost = torch.tensor([status is Status.NOT_FINITE for status in result.status])
-    violation = result.violation.double().cpu().nan_to_num(math.inf)
-    objective = result.objective.double().cpu().nan_to_num(math.inf)
-    feasible = (violation <= FEASIBLE) & ~lost
-    rows = []
-    for b in range(batch):
-        own = range(b * starts, (b + 1) * starts)
-        rows.append(
-            min(
-                own, key=lambda i: (not feasible[i], not solved[i], float((objective if feasible[i] else violation)[i]))
-            )
-        )
-    return torch.tensor(rows, device=result.objective.device)
-
-
-def posed(instances: Instances, result: MethodResult) -> Instances:
-    """The problems with what was found for their free initial components and parameters."""
-    if not isinstance(result, NewtonAnswer):
-        return instances
-    return replace(instances, initial_state=result.initial_state, parameters=result.parameters)
-
-
-def _picked(found: Found, rows: Tensor) -> Found:
-    result = found.result
-    if isinstance(result, NewtonAnswer):
-        return replace(found, result=result.pick(rows), iterations=found.iterations[rows])
-    tensors = ("control", "final_time", "multipliers", "penalties", "iterations", "residual", "violation", "objective")
-    picked = {name: getattr(result, name)[rows] for name in tensors}
-    status = [result.status[i] for i in rows.tolist()]
-    return replace(found, result=replace(result, **picked, status=status), iterations=found.iterations[rows])
-
-
-def _rows_of(start: Start, rows: Tensor) -> Start:
-    control = replace(start.control, values=start.control.values[rows])
-    multipliers, penalties = (None if v is None else v[rows] for v in (start.multipliers, start.penalties))
-    return Start(control, start.final_time[rows], multipliers, penalties)
-
-
-def _joined(some: Found, others: Found, where: Tensor) -> Found:
-    """Both in one, `some` at the problems `where` (B,)."""
-    assert isinstance(some.result, NewtonAnswer) and isinstance(others.result, NewtonAnswer)
-    index = torch.argsort(torch.cat((where.nonzero().squeeze(1), (~where).nonzero().squeeze(1))))
-    iterations = torch.cat((some.iterations, others.iterations))[index]
-    result = some.result.joined(others.result).pick(index)
-    return replace(others, result=result, iterations=iterations, history=some.history + others.history)
-
-
-def _taken_over(found: Found, again: Found, rows: list[int]) -> Found:
-    """With the problems `rows` as they ended in `again`, where that is a solution."""
-    assert isinstance(found.result, NewtonAnswer) and isinstance(again.result, NewtonAnswer)
-    batch = len(found.result.status)
-    better = {b: batch + i for i, b in enumerate(rows) if again.result.status[i] is Status.CONVERGED}
-    index = torch.tensor([better.get(b, b) for b in range(batch)], device=found.iterations.device)
-    both = torch.cat((found.iterations, again.iterations))
-    return replace(
-        found, result=found.result.joined(again.result).pick(index), iterations=both[index], history=again.history
-    )
 
 
 def first_grid(steps: int | None, guess_grid: TimeGrid | None) -> TimeGrid:

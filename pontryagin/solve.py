@@ -16,13 +16,14 @@ from pontryagin.answer import Answer
 from pontryagin.backend.select import BACKENDS
 from pontryagin.control import Control
 from pontryagin.errors import CaptureError, NotYetSupported, ProblemError, unknown_name
+from pontryagin.found import Found, posed
 from pontryagin.guess import Start, read_guess
 from pontryagin.instances import Instances, read_instances
 from pontryagin.newton import NewtonAnswer
 from pontryagin.optim import METHODS, Callback
 from pontryagin.problem import Problem
 from pontryagin.progress import Progress
-from pontryagin.refine import Found, Options, Search, first_grid, posed
+from pontryagin.refine import Options, Search, first_grid
 from pontryagin.solution import Solution
 from pontryagin.step_equations import derive_step
 from pontryagin.tableau import tableau_named

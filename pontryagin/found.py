@@ -1,0 +1,97 @@
+"""What a search has found on one grid, and some of its problems: picked, joined, taken over from another start."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from pontryagin.guess import Start
+from pontryagin.instances import Instances
+from pontryagin.newton import NewtonAnswer
+from pontryagin.optim import IterationInfo, MethodResult
+from pontryagin.records import Level
+from pontryagin.status import Status
+from pontryagin.time_grid import TimeGrid
+
+#: A violation of the terminal constraints (scaled) up to which a start counts as feasible.
+FEASIBLE = 1e-6
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer on one grid, and what led there."""
+
+    grid: TimeGrid
+    result: MethodResult
+    iterations: Tensor  # (B,) on all grids
+    history: tuple[IterationInfo, ...]
+    levels: tuple[Level, ...] = ()
+    defects: Tensor = field(default_factory=lambda: torch.zeros(0))  # (B,) on this grid, where grids are refined
+
+
+def best(result: MethodResult, batch: int, starts: int) -> Tensor:
+    """Row of the best start for each problem (B,): solved before feasible before the rest, then the lowest objective.
+
+    Among starts that are not feasible the smallest violation counts.
+    """
+    solved = torch.tensor([status in (Status.CONVERGED, Status.STALLED) for status in result.status])
+    lost = torch.tensor([status is Status.NOT_FINITE for status in result.status])
+    violation = result.violation.double().cpu().nan_to_num(math.inf)
+    objective = result.objective.double().cpu().nan_to_num(math.inf)
+    feasible = (violation <= FEASIBLE) & ~lost
+    rows = []
+    for b in range(batch):
+        own = range(b * starts, (b + 1) * starts)
+        rows.append(
+            min(
+                own, key=lambda i: (not feasible[i], not solved[i], float((objective if feasible[i] else violation)[i]))
+            )
+        )
+    return torch.tensor(rows, device=result.objective.device)
+
+
+def posed(instances: Instances, result: MethodResult) -> Instances:
+    """The problems with what was found for their free initial components and parameters."""
+    if not isinstance(result, NewtonAnswer):
+        return instances
+    return replace(instances, initial_state=result.initial_state, parameters=result.parameters)
+
+
+def picked(found: Found, rows: Tensor) -> Found:
+    result = found.result
+    if isinstance(result, NewtonAnswer):
+        return replace(found, result=result.pick(rows), iterations=found.iterations[rows])
+    tensors = ("control", "final_time", "multipliers", "penalties", "iterations", "residual", "violation", "objective")
+    picked = {name: getattr(result, name)[rows] for name in tensors}
+    status = [result.status[i] for i in rows.tolist()]
+    return replace(found, result=replace(result, **picked, status=status), iterations=found.iterations[rows])
+
+
+def rows_of(start: Start, rows: Tensor) -> Start:
+    control = replace(start.control, values=start.control.values[rows])
+    multipliers, penalties = (None if v is None else v[rows] for v in (start.multipliers, start.penalties))
+    return Start(control, start.final_time[rows], multipliers, penalties)
+
+
+def joined(some: Found, others: Found, where: Tensor) -> Found:
+    """Both in one, `some` at the problems `where` (B,)."""
+    assert isinstance(some.result, NewtonAnswer) and isinstance(others.result, NewtonAnswer)
+    index = torch.argsort(torch.cat((where.nonzero().squeeze(1), (~where).nonzero().squeeze(1))))
+    iterations = torch.cat((some.iterations, others.iterations))[index]
+    result = some.result.joined(others.result).pick(index)
+    return replace(others, result=result, iterations=iterations, history=some.history + others.history)
+
+
+def taken_over(found: Found, again: Found, rows: list[int]) -> Found:
+    """With the problems `rows` as they ended in `again`, where that is a solution."""
+    assert isinstance(found.result, NewtonAnswer) and isinstance(again.result, NewtonAnswer)
+    batch = len(found.result.status)
+    better = {b: batch + i for i, b in enumerate(rows) if again.result.status[i] is Status.CONVERGED}
+    index = torch.tensor([better.get(b, b) for b in range(batch)], device=found.iterations.device)
+    both = torch.cat((found.iterations, again.iterations))
+    return replace(
+        found, result=found.result.joined(again.result).pick(index), iterations=both[index], history=again.history
+    )
