@@ -1,11 +1,26 @@
 // Memory of a tile, W problems side by side: rows of W numbers, handed out one array after the other.
+//
+// Where PMP_THREAD_TILES is set, a tile is one thread's, and its numbers lie between those of its neighbours
+// (device_columns.hpp).
 #pragma once
 
 #include "newton_problem.hpp"
 #include "pack.hpp"
 
+#ifndef PMP_THREAD_TILES
+#define PMP_THREAD_TILES 0
+#endif
+#if PMP_THREAD_TILES
+#include "device_columns.hpp"
+#endif
+
 namespace pontryagin {
 inline namespace PMP_ISA {
+
+#if !PMP_THREAD_TILES
+// What a tile computes with.
+template <int W>
+using TileReal = Pack<double, W>;
 
 // Counts when it has no memory yet, so that the same code tells how much is needed.
 class Arena {
@@ -23,13 +38,14 @@ class Arena {
   char* memory_;
   long used_ = 0;
 };
+#endif
 
 // Rows of matrices. One problem alone has its components side by side: its rows are filled up to whole registers, so that
 // they are what steps together, and symmetric matrices are whole. With more lanes a row is as long as it has to be, and of
 // a symmetric matrix there is the lower triangle.
 template <int W>
 struct RowsOf {
-  static constexpr bool whole = W == 1 && !PMP_CUDA;
+  static constexpr bool whole = W == 1 && !PMP_CUDA && !PMP_THREAD_TILES;
   static PMP_INLINE constexpr int padded(int n) { return whole ? (n + 3) / 4 * 4 : n; }
   // Of a symmetric matrix of n rows: where row i begins, how long it is, and the numbers of all.
   static PMP_INLINE constexpr int first(int n, int i) { return whole ? i * padded(n) : i * (i + 1) / 2; }

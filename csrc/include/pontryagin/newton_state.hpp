@@ -19,6 +19,7 @@ enum class NewtonPhase : int {
 
 // One problem.
 struct NewtonLane {
+  NewtonLane() {}
   NewtonPhase phase = NewtonPhase::idle;
   long problem = 0;
   bool known = false;
@@ -41,7 +42,7 @@ struct NewtonLane {
 template <int W>
 class NewtonState {
  public:
-  using Real = Pack<double, W>;
+  using Real = TileReal<W>;
   using Lay = RowsOf<W>;
   using Lane = NewtonLane;
   using Phase = NewtonPhase;
@@ -119,7 +120,7 @@ class NewtonState {
   // Numbers of a row of z.
   PMP_INLINE int row() const { return Lay::padded(nz); }
 
-  void find_residuals(const Unknowns<Real>& z, const PointValues<Real>& values, const Real* sigma,
+  PMP_DEVICE_CALL void find_residuals(const Unknowns<Real>& z, const PointValues<Real>& values, const Real* sigma,
                       Residuals<Real>& wrong) {
     for (int k = 0; k < p.steps; ++k) {
       const Real* following = z.s + (k + 1L) * ns;
@@ -172,14 +173,14 @@ class NewtonState {
     for (int l = 0; l < W; ++l) theta[l] = at(total, l);
   }
 
-  void merit_of(const PointValues<Real>& values, const Residuals<Real>& wrong, const Real* sigma, Merit* merit) const {
+  PMP_DEVICE_CALL void merit_of(const PointValues<Real>& values, const Residuals<Real>& wrong, const Real* sigma, Merit* merit) const {
     const Real theta = sum_of_violations(wrong);
     const Real phi = fnma(mu(), barrier.logarithms(sigma), weight() * values.cost);
     for (int l = 0; l < W; ++l) merit[l] = {at(theta, l), at(phi, l)};
   }
 
   // Of dynamics, ends and path constraints, and by how far bounds are crossed.
-  void start_violation(const Unknowns<Real>& z, const PointValues<Real>& values, double* found) {
+  PMP_DEVICE_CALL void start_violation(const Unknowns<Real>& z, const PointValues<Real>& values, double* found) {
     barrier.each([&](int row, int k, const Inequality& one) {
       if (barrier.is_bound(one)) return;
       const Real c = values.path[barrier.path_row(k, one)];
@@ -256,12 +257,13 @@ class NewtonState {
 
   // -- between lanes and the batch -----------------------------------------------------------------------------------
 
-  void load(int l, long problem) {
+  PMP_DEVICE_CALL void load(int l, long problem) {
     Lane& one = lane[l];
     one = Lane();
     one.problem = problem, one.phase = Phase::beginning;
     one.known = set.warm && batch.known != nullptr && batch.known[problem] != 0;
     const auto put = [l](Real* rows, const double* from, long count) {
+      PMP_DEVICE_ROLLED
       for (long i = 0; i < count; ++i) at(rows[i], l) = from[i];
     };
     put(steps.initial, batch.initial + problem * ns, ns), put(steps.theta, batch.theta + problem * p.q, p.q);
@@ -302,7 +304,7 @@ class NewtonState {
     for (long i = 0; i < static_cast<long>(p.steps) * nv; ++i) v[i] = at(z.v[i], l);
   }
 
-  void store(int l, NewtonStatus status) {
+  PMP_DEVICE_CALL void store(int l, NewtonStatus status) {
     const Lane& one = lane[l];
     const long b = one.problem, all = 2L * nz + p.rows;
     store_point(l);

@@ -21,7 +21,7 @@ inline namespace PMP_ISA {
 template <int W>
 class NewtonSteps {
  public:
-  using Real = Pack<double, W>;
+  using Real = TileReal<W>;
   using Lay = RowsOf<W>;
 
   NewtonSteps(const NewtonProblem& problem, const PointFunctions& functions, Arena& arena)
@@ -57,7 +57,7 @@ class NewtonSteps {
   Real *initial, *theta, *data;  // [ns], [q], [K][nd]
 
   // F, c, psi, J. NaN stays visible.
-  void values(const Unknowns<Real>& z, PointValues<Real>& found) {
+  PMP_DEVICE_CALL void values(const Unknowns<Real>& z, PointValues<Real>& found) {
     Real cost(0);
     for (int k = 0; k < p_.steps; ++k) {
       const double h = p_.nodes[k + 1] - p_.nodes[k];
@@ -163,13 +163,26 @@ class NewtonSteps {
  private:
   bool active(int k, int i) const { return p_.active[k * p_.rows + i] != 0; }
 
+  bool has(point::Function function) const {
+#if PMP_THREAD_TILES
+    return has_point(function);
+#else
+    return f_.call[function] != nullptr;
+#endif
+  }
+
   void call(point::Function function, Real* rows) {
+#if PMP_THREAD_TILES
+    call_point(function, reinterpret_cast<double*>(rows));
+#else
     f_.call[function](f_.self[function], reinterpret_cast<double*>(rows), fixed_[function]);
+#endif
   }
   const Real* results(int stage) const { return rows_[stage] + p_.rows_of_points.output; }
 
   // from + h sum_i weight_i (result `a` of stage i)
   PMP_INLINE Real combined(Real from, double h, const double* weight, int count, int a) const {
+    PMP_DEVICE_ROLLED
     for (int i = 0; i < count; ++i)
       if (weight[i] != 0) from = fma(Real(h * weight[i]), results(i)[a], from);
     return from;
@@ -184,7 +197,7 @@ class NewtonSteps {
     rows[at.t1] = p_.free_time ? moved[p_.optimised_count] : Real(0);
   }
 
-  void enter_stage(const Unknowns<Real>& z, int k, int stage, double h) {
+  PMP_DEVICE_CALL void enter_stage(const Unknowns<Real>& z, int k, int stage, double h) {
     const PointRows& at = p_.rows_of_points;
     const double c = p_.tableau.c[stage];
     Real* rows = rows_[stage];
@@ -192,14 +205,14 @@ class NewtonSteps {
     enter(z, k, rows, Real(p_.nodes[k] + c * h));
     for (int a = 0; a < n_; ++a) rows[at.x + a] = combined(s[a], h, p_.tableau.a[stage], stage, a);
     for (int j = 0; j < m_; ++j)
-      rows[at.u + j] = p_.linear_control ? fma(Real(c), v[j], Real(1 - c) * s[n_ + j]) : v[j];
+      rows[at.u + j] = p_.linear_control ? Real(fma(Real(c), v[j], Real(1 - c) * s[n_ + j])) : v[j];
     const Real* d = data + static_cast<long>(k) * p_.nd;
     for (int j = 0; j < p_.nd; ++j)
-      rows[at.d + j] = p_.linear_data ? fma(Real(c), d[p_.nd + j], Real(1 - c) * d[j]) : d[j];
+      rows[at.d + j] = p_.linear_data ? Real(fma(Real(c), d[p_.nd + j], Real(1 - c) * d[j])) : d[j];
   }
 
   // At a node: a constant control has its last value at the end, too.
-  void enter_node(const Unknowns<Real>& z, int k) {
+  PMP_DEVICE_CALL void enter_node(const Unknowns<Real>& z, int k) {
     const PointRows& at = p_.rows_of_points;
     Real* rows = rows_[0];
     const Real* s = z.s + static_cast<long>(k) * ns_;
@@ -212,7 +225,7 @@ class NewtonSteps {
     for (int j = 0; j < p_.nd; ++j) rows[at.d + j] = d[j];
   }
 
-  void path_values(const Unknowns<Real>& z, int k, point::Function function, Real* path) {
+  PMP_DEVICE_CALL void path_values(const Unknowns<Real>& z, int k, point::Function function, Real* path) {
     if (p_.paths == 0) {
       fill(path, Real(0), p_.rows);
       return;
@@ -231,7 +244,7 @@ class NewtonSteps {
     for (int i = 0; i < p_.equalities; ++i) found.end[i] = out[1 + i];
     for (int i = p_.paths; i < p_.rows; ++i)
       found.path[static_cast<long>(p_.steps) * p_.rows + i] = out[1 + p_.equalities + i - p_.paths];
-    if (f_.call[start] == nullptr) return;
+    if (!has(start)) return;
     enter_node(z, 0);
     call(start, rows_[0]);
     found.cost = found.cost + results(0)[0];
@@ -405,7 +418,7 @@ class NewtonSteps {
                       PointValues<Real>& found, PointSlopes<Real>& slopes) {
     ends(z, point::end_slopes, point::start_slopes, found);
     Real* gradient = slopes.gradient;
-    if (f_.call[point::start_slopes] != nullptr) {  // its rows are still there
+    if (has(point::start_slopes)) {  // its rows are still there
       const Real* entries = results(0) + 1;
       fill(scratch_, Real(0), row());
       for (int e = 0; e < p_.start_jacobian.count; ++e) spread(entries[e], p_.start_jacobian.column[e], 0, scratch_);
@@ -447,7 +460,7 @@ class NewtonSteps {
   }
 
  public:
-  static constexpr int max_rows = 512;  // components of y that the sweep takes
+  static constexpr int max_rows = PMP_MOST_COMPONENTS;  // components of y that the sweep takes
 
  private:
   const NewtonProblem& p_;
