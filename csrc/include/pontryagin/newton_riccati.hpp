@@ -122,7 +122,7 @@ class NewtonRiccati {
 
   // The step for g [N+1][nz] and these residuals. What a barrier costs in digits comes back when the derivative that is left
   // over is solved for once more; `matters` says of it, in the scales of the problems, from where it does.
-  void solve(const Real* hessian, const PointSlopes<Real>& slopes, Real delta, const Real* gradient,
+  PMP_DEVICE_CALL void solve(const Real* hessian, const PointSlopes<Real>& slopes, Real delta, const Real* gradient,
              const Residuals<Real>& wrong, double matters, const Real* scale, const Real* unit_end,
              NewtonStep<Real>& step) {
     solve_once(slopes, gradient, wrong.defect, wrong.initial, wrong.end, step, false, Real(1));

@@ -106,7 +106,7 @@ class NewtonState {
 
   // The trials of these lanes become their points.
   template <class Mask>
-  void take_states(Mask mask) {
+  PMP_DEVICE_CALL void take_states(Mask mask) {
     const long states = (p.steps + 1L) * ns, controls = static_cast<long>(p.steps) * nv;
     for (long i = 0; i < states; ++i) z.s[i] = select(mask, trial.s[i], z.s[i]);
     for (long i = 0; i < controls; ++i) z.v[i] = select(mask, trial.v[i], z.v[i]);
@@ -153,7 +153,7 @@ class NewtonState {
     return worst;
   }
 
-  Real sum_of_violations(const Residuals<Real>& wrong) const {
+  PMP_DEVICE_CALL Real sum_of_violations(const Residuals<Real>& wrong) const {
     Real total(0);
     for (int k = 0; k < p.steps; ++k)
       for (int a = 0; a < ns; ++a) total = total + abs(wrong.defect[static_cast<long>(k) * ns + a] / scale[a]);
@@ -198,7 +198,7 @@ class NewtonState {
   }
 
   // From the derivatives at the guess with weight one and no multipliers: pontryagin/optim/newton/scaling.py.
-  void measure_scales(int l) {
+  PMP_DEVICE_CALL void measure_scales(int l) {
     Lane& one = lane[l];
     const double infinity = __builtin_inf();
     for (int i = 0; i < nz; ++i) {
