@@ -49,7 +49,7 @@ def in_core(
     Raises BackendError where compiled functions were asked for and cannot be had.
     """
     layout, batch = NewtonFunctions.of(problem), len(reference.initial)
-    kernel, why = _kernel(problem, layout, backend, device, batch)
+    kernel, why = _kernel(problem, backend, device, batch)
     tier = "interpreter" if kernel else "auto" if backend == "cuda" else backend
     chosen = choose(layout, tier, batch, len(reference.statement.nodes) - 1, len(reference.tableau.b))
     kept: dict[Any, tuple[Statement, dict[str, Any]]] = problem._cache.setdefault("newton_cores", {})
@@ -69,9 +69,7 @@ def in_core(
     return CompiledShooting(**whole, **made, backend=chosen.name, reason=f"{why}{chosen.reason}")
 
 
-def _kernel(
-    problem: Problem, layout: NewtonFunctions, backend: str, device: torch.device, batch: int
-) -> tuple[NewtonKernel | None, str]:
+def _kernel(problem: Problem, backend: str, device: torch.device, batch: int) -> tuple[NewtonKernel | None, str]:
     """Newton's method on a GPU, and why there; or why not, where somebody might have expected it."""
     asked = backend == "cuda"
     if not asked and (backend != "auto" or device.type != "cuda"):
@@ -79,8 +77,7 @@ def _kernel(
     if not asked and batch < FEWEST:
         return None, f"A GPU solves a problem a thread, and {batch} would leave most of it idle. "
     try:
-        kernels: dict[torch.device, NewtonKernel] = problem._cache.setdefault("newton_kernels", {})
-        kernel = kernels.get(device) or kernels.setdefault(device, NewtonKernel.at(device, layout))
+        kernel = NewtonKernel.of(problem, device)
     except BackendError as refusal:
         return None, f"Newton's method stays on the CPU: {refusal}. "
     return kernel, "Kernels on a GPU were asked for." if asked else "The tensors are on a GPU."

@@ -93,7 +93,7 @@ def core_of(
 
 def statement_of(
     reference: ReferenceShooting, bounds: tuple[Array, Array], half_width: Array, as_control: Mask
-) -> tuple[dict[str, int], dict[str, Array | Mask]]:
+) -> tuple[dict[str, int], dict[str, Any]]:
     """Sizes, and what stays the same for all problems, as the core wants them."""
     statement, equations = reference.statement, reference.equations
     sizes = {

@@ -18,9 +18,18 @@ from torch import Tensor
 from pontryagin.backend.compiled_shooting import CompiledShooting, statement_of
 from pontryagin.backend.cuda_driver import CudaDevice
 from pontryagin.backend.cuda_newton_job import (
-    CHOOSE_START, GIVE_UP, ITERATE, MEASURE, ROW, DeviceStatement, NewtonBatch, NewtonJob, NewtonSettings, resting,
+    CHOOSE_START,
+    GIVE_UP,
+    ITERATE,
+    MEASURE,
+    ROW,
+    DeviceStatement,
+    NewtonBatch,
+    NewtonJob,
+    NewtonSettings,
+    resting,
     settings_of,
-)  # fmt: skip
+)
 from pontryagin.backend.cuda_sweep import Device
 from pontryagin.backend.linearise import ReferenceShooting
 from pontryagin.backend.native import LARGEST
@@ -28,6 +37,7 @@ from pontryagin.backend.newton_functions import NewtonFunctions
 from pontryagin.backend.newton_native import key_of
 from pontryagin.codegen.cuda_newton import cuda_newton_text
 from pontryagin.errors import BackendError
+from pontryagin.problem import Problem
 from pontryagin.shooting import Array, Mask, Primal
 
 #: Iterations of one launch. Short, so that warps are full of problems that still run and Ctrl-C is heard.
@@ -51,9 +61,12 @@ class NewtonKernel:
         self.kernel = on.kernel(f"cuda newton {key_of(functions)}", lambda: text_of(functions))
 
     @classmethod
-    def at(cls, device: torch.device, functions: NewtonFunctions) -> NewtonKernel:
-        """On the GPU of these tensors, or the current one for tensors on the CPU."""
-        return cls(functions, CudaDevice(device))
+    def of(cls, problem: Problem, device: torch.device) -> NewtonKernel:
+        """That of a problem on the GPU of these tensors, or the current one for tensors on the CPU; made once."""
+        kept: dict[torch.device, NewtonKernel] = problem._cache.setdefault("newton_kernels", {})
+        if device not in kept:
+            kept[device] = cls(NewtonFunctions.of(problem), CudaDevice(device))
+        return kept[device]
 
 
 def text_of(functions: NewtonFunctions) -> str:
@@ -121,7 +134,9 @@ class DeviceBatch:
         shapes = {"measures": 4, "scale_z": problem.nz, "scale_weight": 1, "scale_end": problem.equalities,
                   "scale_path": problem.rows}  # fmt: skip
         self._unknowns = unknowns
-        self.arrays = {name: _sent(np.asarray(array, np.float64), memory) for name, array in {**given, **unknowns}.items()}
+        self.arrays = {
+            name: _sent(np.asarray(array, np.float64), memory) for name, array in {**given, **unknowns}.items()
+        }
         if known is not None:
             self.arrays["known"] = _sent(known, memory)
         for name, width in shapes.items():
@@ -275,4 +290,3 @@ class History:
         table = self._table.cpu()
         count = int((table[:, 0] > 0).sum())
         return [tuple(row) for row in table[:count].tolist()]
-

@@ -22,7 +22,18 @@ ROW = 8
 _INTEGERS = ("steps", "n", "m", "q", "nd", "optimised_count")
 _FLAGS = ("free_time", "linear_control", "linear_data")
 _SIZES = ("ns", "nv", "nz", "paths", "ends", "equalities", "rows")
-_ARRAYS = ("nodes", "weights", "bound_weights", "path_weights", "free", "active", "half_width", "control", "low", "high")
+_ARRAYS = (
+    "nodes",
+    "weights",
+    "bound_weights",
+    "path_weights",
+    "free",
+    "active",
+    "half_width",
+    "control",
+    "low",
+    "high",
+)
 _LISTS = ("inequality", "first_inequality")
 _MATRICES = ("stage_jacobian", "stage_hessian", "path_jacobian", "path_hessian", "end_jacobian", "end_hessian",
              "start_jacobian", "start_hessian")  # fmt: skip
@@ -164,7 +175,7 @@ def inequalities(arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarr
 
 def settings_of(options: Mapping[str, Any]) -> NewtonSettings:
     """From those of a solve (optim/newton/result.py) and `warm`."""
-    names = [name for name, _ in NewtonSettings._fields_ if name != "inside"]
+    names = [field[0] for field in NewtonSettings._fields_ if field[0] != "inside"]
     return NewtonSettings(**{name: options[name] for name in names}, inside=True)
 
 

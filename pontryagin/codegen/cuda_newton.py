@@ -1,4 +1,4 @@
-"""The text of Newton's method on a GPU: the functions of a problem, and the kernel that iterates, one thread a problem."""
+"""The text of Newton's method on a GPU: the functions of a problem, and the kernel, one thread a problem."""
 
 from __future__ import annotations
 

@@ -18,8 +18,9 @@ def newton_text(
         functions,
         row,
         lambda name: f"static void {name}(double* rows)",
-        lambda first: "const RowsIn<Real> in{rows}; "
-        f"const RowsOut<Real> out{{rows + {first} * Real::width}}; (void)in;",
+        lambda first: (
+            f"const RowsIn<Real> in{{rows}}; const RowsOut<Real> out{{rows + {first} * Real::width}}; (void)in;"
+        ),
     )
     one, many = (
         ", ".join(f"Functions<Pack<double, {width}>>::{name}" if outputs else "nullptr"
@@ -61,8 +62,10 @@ def function_texts(
     signature: Callable[[str], str],
     rows: Callable[[int], str],
 ) -> list[str]:
-    """Those that there are: results out[i] of arguments in[row]. signature: of a name; rows: what defines `in`, and `out`
-    from the row where results begin."""
+    """Those that there are: results out[i] of arguments in[row].
+
+    signature: of a name; rows: what defines `in`, and `out` from the row where results begin.
+    """
     return [
         _function(name, outputs, row, signature(name), rows(first))
         for name, (outputs, first) in functions.items()

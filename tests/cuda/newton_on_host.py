@@ -87,13 +87,13 @@ class NewtonEmulator(Emulator):
         return [one for one in self.noted if one.verb == "iterate"]
 
 
-def emulate_newton(monkeypatch) -> NewtonEmulator:
-    """The host in place of every GPU, with memory full of NaN, for kernels that have not been made yet."""
+def emulate_newton(monkeypatch, *problems: Problem) -> NewtonEmulator:
+    """The host in place of every GPU, with memory full of NaN, for these problems and those of CASES."""
     device = NewtonEmulator()
     monkeypatch.setattr(cuda_newton, "CudaDevice", lambda _: device)
     empty, poison = cuda_newton.Launches._empty, {torch.float64: torch.nan, torch.uint8: 0xA5}
     monkeypatch.setattr(cuda_newton.Launches, "_empty", lambda self, n, kind: empty(self, n, kind).fill_(poison[kind]))
-    for problem in CASES.values():
+    for problem in (*CASES.values(), *problems):
         problem._cache.pop("newton_kernels", None)
     return device
 
@@ -127,6 +127,5 @@ def solved(
 
 def arrays(found: NewtonResult) -> dict[str, np.ndarray]:
     """All numbers of an answer."""
-    warm = vars(found.warm) | vars(found.warm.primal)
-    named = {**warm, **{name: value for name, value in vars(found).items()}}
+    named = vars(found.warm) | vars(found.warm.primal) | vars(found)
     return {name: value for name, value in named.items() if isinstance(value, np.ndarray)}

@@ -1,7 +1,7 @@
 """Newton's method on a GPU against the CPU: problems of every kind, sizes around a group and a block, poisoned memory.
 
-Not a line of this has run where there is no GPU. Functions like sine differ from those of the CPU in their last bits, so
-that problems which are hard to solve may take other ways: those here are not.
+Not a line of this has run where there is no GPU. Functions like sine differ from those of the CPU in their last bits,
+so that problems which are hard to solve may take other ways: those here are not.
 """
 
 from __future__ import annotations

@@ -33,7 +33,9 @@ def assert_same(found, expected):
 
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("kind", ["linear", "constant"])
-@pytest.mark.parametrize("name", ["cartpole", "everything", "infeasible", pytest.param("driven", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["cartpole", "everything", "infeasible", pytest.param("driven", marks=pytest.mark.slow)]
+)
 def test_kernel_gives_the_bits_of_the_cpu(name, kind):
     """The same templates, formulas and multiply-adds: for several problems at once, whose matrices lie alike."""
     found, expected = (solved(name, backend, batch=5, kind=kind) for backend in ("cuda", "native"))

@@ -21,18 +21,18 @@ struct NewtonJob {
   NewtonSettings settings;
   NewtonBatch batch;
   NewtonVerb verb = NewtonVerb::measure;
-  int iterations = 0;              // of one launch, at the most
-  double favour = 0;               // of choose_start
-  long long threads = 0;           // T
+  int iterations = 0;                // of one launch, at the most
+  double favour = 0;                 // of choose_start
+  long long threads = 0;             // T
   const long long* place = nullptr;  // [T] of each thread
-  long long* starts = nullptr;     // [places] the problem that a place takes up, or -1 where it goes on
+  long long* starts = nullptr;       // [places] the problem that a place takes up, or -1 where it goes on
   long long group_rows = 0, own_bytes = 0;
-  double* rows = nullptr;          // [ceil(places/32)][group_rows][32]
-  char* own = nullptr;             // [places][own_bytes]
+  double* rows = nullptr;  // [ceil(places/32)][group_rows][32]
+  char* own = nullptr;     // [places][own_bytes]
   // results
-  long long* sizes = nullptr;      // [2] group_rows and own_bytes, of measure
-  long long* told = nullptr;       // [places] rows of the history that the problem has written; -1 where none runs
-  NewtonRow* history = nullptr;    // [T][iterations] the rows from told on, as it was before the launch
+  long long* sizes = nullptr;    // [2] group_rows and own_bytes, of measure
+  long long* told = nullptr;     // [places] rows of the history that the problem has written; -1 where none runs
+  NewtonRow* history = nullptr;  // [T][iterations] the rows from told on, as it was before the launch
 };
 
 inline namespace PMP_ISA {
@@ -69,9 +69,7 @@ inline void newton_thread(const NewtonJob& job, long long thread) {
       for (int i = 0; i < job.iterations; ++i) history[i] = NewtonRow();
       for (int i = 0; i < job.iterations && tile.active() > 0; ++i) tile.iterate();
       break;
-    default:
-      tile.find_values();
-      tile.give_up();
+    default: tile.find_values(); tile.give_up();
   }
   job.told[place] = tile.active() > 0 ? (tile.told() > 0 ? tile.told() : 0) : -1;
 }

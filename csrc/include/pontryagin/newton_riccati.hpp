@@ -123,8 +123,8 @@ class NewtonRiccati {
   // The step for g [N+1][nz] and these residuals. What a barrier costs in digits comes back when the derivative that is left
   // over is solved for once more; `matters` says of it, in the scales of the problems, from where it does.
   PMP_DEVICE_CALL void solve(const Real* hessian, const PointSlopes<Real>& slopes, Real delta, const Real* gradient,
-             const Residuals<Real>& wrong, double matters, const Real* scale, const Real* unit_end,
-             NewtonStep<Real>& step) {
+                             const Residuals<Real>& wrong, double matters, const Real* scale, const Real* unit_end,
+                             NewtonStep<Real>& step) {
     solve_once(slopes, gradient, wrong.defect, wrong.initial, wrong.end, step, false, Real(1));
     const Real left = left_over(hessian, slopes, delta, gradient, wrong.end, step, scale, unit_end);
     const auto refined = !(left <= Real(matters));
@@ -265,8 +265,8 @@ class NewtonRiccati {
   }
 
   // The step, or `some` of it added to what is there.
-  PMP_DEVICE_CALL void solve_once(const PointSlopes<Real>& slopes, const Real* gradient, const Real* defect, const Real* initial,
-                  const Real* miss, NewtonStep<Real>& step, bool add, Real some) {
+  PMP_DEVICE_CALL void solve_once(const PointSlopes<Real>& slopes, const Real* gradient, const Real* defect,
+                                  const Real* initial, const Real* miss, NewtonStep<Real>& step, bool add, Real some) {
     const int last = p_.steps;
     Real* q = slope_ + static_cast<long>(last) * state();
     for (int a = 0; a < state(); ++a) q[a] = a < ns_ ? gradient[static_cast<long>(last) * row() + a] : Real(0);

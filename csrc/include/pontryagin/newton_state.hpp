@@ -121,7 +121,7 @@ class NewtonState {
   PMP_INLINE int row() const { return Lay::padded(nz); }
 
   PMP_DEVICE_CALL void find_residuals(const Unknowns<Real>& z, const PointValues<Real>& values, const Real* sigma,
-                      Residuals<Real>& wrong) {
+                                      Residuals<Real>& wrong) {
     for (int k = 0; k < p.steps; ++k) {
       const Real* following = z.s + (k + 1L) * ns;
       Real* defect = wrong.defect + static_cast<long>(k) * ns;
@@ -173,7 +173,8 @@ class NewtonState {
     for (int l = 0; l < W; ++l) theta[l] = at(total, l);
   }
 
-  PMP_DEVICE_CALL void merit_of(const PointValues<Real>& values, const Residuals<Real>& wrong, const Real* sigma, Merit* merit) const {
+  PMP_DEVICE_CALL void merit_of(const PointValues<Real>& values, const Residuals<Real>& wrong, const Real* sigma,
+                                Merit* merit) const {
     const Real theta = sum_of_violations(wrong);
     const Real phi = fnma(mu(), barrier.logarithms(sigma), weight() * values.cost);
     for (int l = 0; l < W; ++l) merit[l] = {at(theta, l), at(phi, l)};
