@@ -43,18 +43,37 @@ struct Column : Pack<double, 1> {
 template <int W>
 using TileReal = Column;
 
-// What newton_memory.hpp has for rows: each once, not in every place that asks for it. Rows do not overlap.
+// What newton_memory.hpp has for rows: each once, not in every place that asks for it. Rows do not overlap, so that several
+// numbers may be on their way from memory before the first one is written; compilers do not see that by themselves.
 namespace columns {
-PMP_NOINLINE inline void add_multiple(double a, const Column* __restrict__ x, Column* __restrict__ y, int count) {
-  PMP_DEVICE_UNROLL(4)
-  for (int i = 0; i < count; ++i) y[i] = fma(Column::Number(a), x[i], y[i]);
+constexpr int at_a_time = 6;
+
+PMP_NOINLINE inline void add_multiple(double a, const Column* x, Column* y, int count) {
+  PMP_ROLLED
+  for (int i = 0; i < count; i += at_a_time) {
+    Column::Number from[at_a_time], to[at_a_time];
+    PMP_UNROLL
+    for (int j = 0; j < at_a_time; ++j)
+      if (i + j < count) from[j] = x[i + j], to[j] = y[i + j];
+    PMP_UNROLL
+    for (int j = 0; j < at_a_time; ++j)
+      if (i + j < count) y[i + j] = fma(Column::Number(a), from[j], to[j]);
+  }
+}
+PMP_NOINLINE inline void copy(const Column* from, Column* to, long count) {
+  PMP_ROLLED
+  for (long i = 0; i < count; i += at_a_time) {
+    Column::Number some[at_a_time];
+    PMP_UNROLL
+    for (int j = 0; j < at_a_time; ++j)
+      if (i + j < count) some[j] = from[i + j];
+    PMP_UNROLL
+    for (int j = 0; j < at_a_time; ++j)
+      if (i + j < count) to[i + j] = some[j];
+  }
 }
 PMP_NOINLINE inline void fill(Column* x, double value, long count) {
   for (long i = 0; i < count; ++i) x[i] = value;
-}
-PMP_NOINLINE inline void copy(const Column* __restrict__ from, Column* __restrict__ to, long count) {
-  PMP_DEVICE_UNROLL(4)
-  for (long i = 0; i < count; ++i) to[i] = from[i];
 }
 }  // namespace columns
 PMP_INLINE void add_multiple(Column a, const Column* x, Column* y, int count) {

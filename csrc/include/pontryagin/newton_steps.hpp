@@ -182,7 +182,6 @@ class NewtonSteps {
 
   // from + h sum_i weight_i (result `a` of stage i)
   PMP_INLINE Real combined(Real from, double h, const double* weight, int count, int a) const {
-    PMP_DEVICE_ROLLED
     for (int i = 0; i < count; ++i)
       if (weight[i] != 0) from = fma(Real(h * weight[i]), results(i)[a], from);
     return from;
