@@ -19,6 +19,7 @@ from pontryagin.backend.compiled_shooting import CompiledShooting, statement_of
 from pontryagin.backend.cuda_driver import CudaDevice
 from pontryagin.backend.cuda_newton_job import (
     CHOOSE_START,
+    FIND_SLOPE,
     GIVE_UP,
     ITERATE,
     MEASURE,
@@ -38,10 +39,13 @@ from pontryagin.backend.newton_native import key_of
 from pontryagin.codegen.cuda_newton import cuda_newton_text
 from pontryagin.errors import BackendError
 from pontryagin.problem import Problem
-from pontryagin.shooting import Array, Mask, Primal
+from pontryagin.shooting import Array, Dual, Mask, Primal
 
 #: Iterations of one launch. Short, so that warps are full of problems that still run and Ctrl-C is heard.
 ITERATIONS = 4
+
+#: What is known of a problem that has been solved before.
+MULTIPLIERS = ("costate", "end", "sigma", "multiplier")
 
 #: Neighbouring threads, whose numbers lie side by side: group_threads of csrc/include/pontryagin/device_columns.hpp.
 GROUP = 32
@@ -92,19 +96,27 @@ class CudaShooting(CompiledShooting):
         """The guess, or what its controls lead to; that may violate `favour` times as much."""
         state = guess.state.copy()
         batch = DeviceBatch(self, {"state": state, "control": guess.control})
-        Launches(self, batch, resting()).choose_start(favour)
-        batch.take_back()
+        Launches(self, batch, resting()).each(CHOOSE_START, favour=favour)
+        batch.take_back("state")
         return Primal(state, guess.control)
+
+    def slope(self, point: Primal, dual: Dual) -> Array:
+        """As ReferenceShooting."""
+        given = {"state": point.state, "control": point.control, "costate": dual.costate, "end": dual.end}
+        batch = DeviceBatch(self, given)
+        mu, found = _sent(dual.path, self.kernel.on.memory), batch.empty(len(self.statement.nodes))
+        Launches(self, batch, resting()).each(FIND_SLOPE, mu=mu.data_ptr(), slope=found.data_ptr())
+        return found.cpu().numpy()
 
     def solve(
         self, unknowns: list[Array], known: Mask, settings: Mapping[str, Any], told: Told | None
     ) -> dict[str, Any]:
         """As CompiledShooting."""
-        names = ("state", "control", "costate", "end", "sigma", "multiplier")
+        names = ("state", "control", *MULTIPLIERS)
         batch = DeviceBatch(self, dict(zip(names, unknowns, strict=True)), known)
         launches = Launches(self, batch, settings_of(settings))
         interrupted = not launches.solve(told)
-        batch.take_back()
+        batch.take_back(*names)
         return {**batch.found(), "history": launches.history.rows(), "interrupted": interrupted}
 
 
@@ -128,14 +140,18 @@ class DeviceBatch:
 
     def __init__(self, shooting: CudaShooting, unknowns: Mapping[str, Array], known: Mask | None = None) -> None:
         memory, problem = shooting.kernel.on.memory, shooting.on_device.problem
-        self.size = len(shooting.initial)
+        self.size, self._nz = len(shooting.initial), int(problem.nz)
         data = np.ascontiguousarray(shooting.data)
         given = {"initial": shooting.initial, "theta": shooting.theta, "data": data}
         shapes = {"measures": 4, "scale_z": problem.nz, "scale_weight": 1, "scale_end": problem.equalities,
                   "scale_path": problem.rows}  # fmt: skip
         self._unknowns = unknowns
+        blank = MULTIPLIERS if known is not None and not known.any() else ()  # nothing to send: they are zero
         self.arrays = {
-            name: _sent(np.asarray(array, np.float64), memory) for name, array in {**given, **unknowns}.items()
+            name: torch.zeros(array.shape, dtype=torch.float64, device=memory)
+            if name in blank
+            else _sent(array, memory)
+            for name, array in {**given, **unknowns}.items()
         }
         if known is not None:
             self.arrays["known"] = _sent(known, memory)
@@ -150,10 +166,14 @@ class DeviceBatch:
             **{name: tensor.data_ptr() for name, tensor in self.arrays.items()},
         )
 
-    def take_back(self) -> None:
+    def empty(self, rows: int) -> Tensor:
+        """(B, rows, nz)"""
+        return torch.empty(self.size, rows, self._nz, dtype=torch.float64, device=self.arrays["state"].device)
+
+    def take_back(self, *names: str) -> None:
         """Unknowns, into the arrays that they came from."""
-        for name, array in self._unknowns.items():
-            torch.from_numpy(array).copy_(self.arrays[name])
+        for name in names:
+            torch.from_numpy(self._unknowns[name]).copy_(self.arrays[name])
 
     def found(self) -> dict[str, Array]:
         names = ("measures", "scale_z", "scale_weight", "scale_end", "scale_path", "status", "iterations")
@@ -162,7 +182,9 @@ class DeviceBatch:
 
 
 def _sent(array: np.ndarray, memory: torch.device) -> Tensor:
-    """A copy, there."""
+    """A copy, there; numbers are float64."""
+    if array.dtype != np.bool_:
+        array = np.asarray(array, np.float64)
     if memory.type == "cpu" or not array.flags.writeable:
         array = array.copy()
     return torch.from_numpy(np.ascontiguousarray(array)).to(memory)
@@ -191,13 +213,14 @@ class Launches:
         """Memory of one problem on its way."""
         return 8 * self._group_rows + self._own_bytes
 
-    def choose_start(self, favour: float) -> None:
-        """Of every problem, before it is solved."""
-        self._job.favour = favour
+    def each(self, verb: int, **given: float) -> None:
+        """A verb that is done with a problem at once."""
+        for name, value in given.items():
+            setattr(self._job, name, value)
         while self._next < self._batch.size:
             place = torch.arange(min(self.places, self._batch.size - self._next), device=self._on.memory)
             self._seat(place)
-            self._launch(CHOOSE_START, place)
+            self._launch(verb, place)
 
     def solve(self, told: Told | None) -> bool:
         """False if it was interrupted; what still ran has been written as it stood."""

@@ -14,7 +14,7 @@ from pontryagin.backend.cuda_launch import TableauData
 from pontryagin.tableau import Tableau
 
 #: NewtonVerb of csrc/include/pontryagin/device_newton.hpp.
-MEASURE, CHOOSE_START, ITERATE, GIVE_UP = range(4)
+MEASURE, CHOOSE_START, ITERATE, GIVE_UP, FIND_SLOPE = range(5)
 
 #: Numbers of a NewtonRow.
 ROW = 8
@@ -103,7 +103,7 @@ class NewtonJob(ctypes.Structure):
         ("starts", ctypes.c_void_p),
         ("group_rows", ctypes.c_longlong),
         ("own_bytes", ctypes.c_longlong),
-        *((name, ctypes.c_void_p) for name in ("rows", "own", "sizes", "told", "history")),
+        *((name, ctypes.c_void_p) for name in ("rows", "own", "mu", "sizes", "told", "history", "slope")),
     ]
 
 

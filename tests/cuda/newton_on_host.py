@@ -16,7 +16,7 @@ from emulator import Emulator
 
 from pontryagin.backend import cuda_newton
 from pontryagin.backend.compiled_shooting import CompiledShooting
-from pontryagin.backend.cuda_newton_job import CHOOSE_START, GIVE_UP, ITERATE, MEASURE
+from pontryagin.backend.cuda_newton_job import CHOOSE_START, FIND_SLOPE, GIVE_UP, ITERATE, MEASURE
 from pontryagin.compiled_newton import in_core, solve_compiled
 from pontryagin.optim import Callback
 from pontryagin.optim.newton import NewtonResult, NewtonSettings
@@ -25,9 +25,15 @@ from pontryagin.problems import cartpole_kelly
 from pontryagin.shooting import Primal
 
 sys.path.append(str(Path(__file__).parents[1] / "newton"))
-from newton_cases import driven, everything, shooting_of
+from newton_cases import driven, everything, random_point, shooting_of  # noqa: F401
 
-VERBS = {MEASURE: "measure", CHOOSE_START: "choose_start", ITERATE: "iterate", GIVE_UP: "give_up"}
+VERBS = {
+    MEASURE: "measure",
+    CHOOSE_START: "choose_start",
+    ITERATE: "iterate",
+    GIVE_UP: "give_up",
+    FIND_SLOPE: "find_slope",
+}
 
 #: Formulas and bits are the same, and GCC is done in half the time.
 QUICK = '#pragma GCC optimize("O1")\n'

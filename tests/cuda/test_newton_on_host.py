@@ -7,7 +7,17 @@ import ctypes
 import numpy as np
 import pytest
 import torch
-from newton_on_host import CASES, arrays, begin, cartpole_kelly, emulate_newton, shooting, shooting_of, solved
+from newton_on_host import (
+    CASES,
+    arrays,
+    begin,
+    cartpole_kelly,
+    emulate_newton,
+    random_point,
+    shooting,
+    shooting_of,
+    solved,
+)
 
 import pontryagin as pmp
 from pontryagin import compiled_newton
@@ -86,6 +96,18 @@ def test_problem_alone_has_the_bits_that_it_has_among_others(gpu):
         )
         for name, value in arrays(alone).items():
             np.testing.assert_array_equal(value[0], arrays(whole)[name][b], err_msg=name)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("kind", ["linear", "constant"])
+@pytest.mark.parametrize("name", ["cartpole", "everything"])
+def test_derivatives_of_an_answer_are_those_of_the_cpu(name, kind):
+    """In the controls and the initial state, for problems in turn."""
+    one, other = (shooting(name, backend, 40, kind) for backend in ("cuda", "interpreter"))
+    one.kernel.on.room = 1
+    point, dual = random_point(other, 40)
+    for found, expected in zip(one.derivatives(point, dual), other.derivatives(point, dual), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_history_is_that_of_the_cpu(gpu):
