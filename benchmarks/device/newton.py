@@ -26,6 +26,7 @@ from pontryagin.backend.cuda_newton_job import ITERATE
 
 SIZES, QUICK_SIZES = (1000, 100_000), (1000,)
 MAIN, LIMIT = 100_000, "<= 2"  # the size of the limit, in seconds
+PLACES = (2**13, 2**14, 2**15)  # on their way at a time, beside as many as there is room for
 CHECKED = 100  # problems at either end
 TIER = "native"  # that they are solved by once more
 REACHED, SHARE = 1e-5, 0.99  # of the end, by this part of the problems
@@ -45,17 +46,24 @@ def _one_size(report: Report, size: int) -> None:
     starts = disturbed(CARTPOLE.problem, size, seed=0)
     given = starts.to(DEVICE)
     error = _asserted(solved(given), starts)
-    clock = Clock(NewtonKernel.of(CARTPOLE.problem, given.device))
-    with clock:
+    kernel = NewtonKernel.of(CARTPOLE.problem, given.device)
+    with Clock(kernel, kernel.on.room) as clock:
         solution = solved(given)
-    report.row(f"{KERNEL}, {clock.launches} launches", clock.seconds(), "s", size, error, group)
     seconds = _seconds(given)
     report.row(SOLVE, seconds, "s", size, error, group)
+    report.row(_words(clock), clock.seconds(), "s", size, error, group)
+    for places in (places for places in PLACES if places < size):  # fewer may share the caches better
+        with Clock(kernel, places * clock.bytes_each) as fewer:
+            solved(given)
+        report.row(_words(fewer), fewer.seconds(), "s", size, error, group)
     report.row("iterations, mean", float(solution.iterations.double().mean()), "iterations", size, group=group)
     report.row("memory of a problem on its way", clock.bytes_each / 2**10, "KiB", size, group=group)
-    report.row("problems on their way at a time", clock.places, "problems", size, group=group)
     if size == MAIN:
         report.check(f"{CARTPOLE.name}: {SOLVE}, seconds", seconds, LIMIT, size)
+
+
+def _words(clock: Clock) -> str:
+    return f"{KERNEL}, {clock.places} problems on their way at a time, {clock.launches} launches"
 
 
 def solved(starts: Tensor) -> pmp.Solution:
@@ -103,9 +111,9 @@ def _seconds(starts: Tensor) -> float:
 class Clock:
     """Takes the time of the kernel's launches while it is entered, and notes the memory that they had."""
 
-    def __init__(self, kernel: NewtonKernel) -> None:
+    def __init__(self, kernel: NewtonKernel, room: int) -> None:
         self._kernel, self._device = kernel, kernel.on
-        self.memory, self.room = kernel.on.memory, kernel.on.room
+        self.memory, self.room = kernel.on.memory, room
         self._between: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
         self.launches = self.places = self.bytes_each = 0
 

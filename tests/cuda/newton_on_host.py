@@ -17,6 +17,7 @@ from emulator import Emulator
 from pontryagin.backend import cuda_newton
 from pontryagin.backend.compiled_shooting import CompiledShooting
 from pontryagin.backend.cuda_newton_job import CHOOSE_START, FIND_SLOPE, GIVE_UP, ITERATE, MEASURE
+from pontryagin.backend.cuda_newton_launches import Launches
 from pontryagin.compiled_newton import in_core, solve_compiled
 from pontryagin.optim import Callback
 from pontryagin.optim.newton import NewtonResult, NewtonSettings
@@ -97,8 +98,8 @@ def emulate_newton(monkeypatch, *problems: Problem) -> NewtonEmulator:
     """The host in place of every GPU, with memory full of NaN, for these problems and those of CASES."""
     device = NewtonEmulator()
     monkeypatch.setattr(cuda_newton, "CudaDevice", lambda _: device)
-    empty, poison = cuda_newton.Launches._empty, {torch.float64: torch.nan, torch.uint8: 0xA5}
-    monkeypatch.setattr(cuda_newton.Launches, "_empty", lambda self, n, kind: empty(self, n, kind).fill_(poison[kind]))
+    empty, poison = Launches._empty, {torch.float64: torch.nan, torch.uint8: 0xA5}
+    monkeypatch.setattr(Launches, "_empty", lambda self, n, kind: empty(self, n, kind).fill_(poison[kind]))
     for problem in (*CASES.values(), *problems):
         problem._cache.pop("newton_kernels", None)
     return device

@@ -268,19 +268,21 @@ def test_nets_are_checked_timed_and_compared(host, monkeypatch):
 
 
 def test_swing_ups_are_checked_timed_and_their_memory_told(host, monkeypatch):
-    device = emulate_newton(monkeypatch, newton.CARTPOLE.problem)
+    emulate_newton(monkeypatch, newton.CARTPOLE.problem)
     monkeypatch.setattr(select, "CudaSweep", lambda *given, device, **named: CompiledSweep(*given, **named))
     monkeypatch.setattr(newton, "QUICK_SIZES", (40,))
     monkeypatch.setattr(newton, "MAIN", 40)
+    monkeypatch.setattr(newton, "PLACES", (32, 64))
     report = Report("gpu-x")
     newton.swing_ups(report, quick=True)
     assert report.notes == []
-    kernel, solve, iterations, memory, places = report.rows
-    assert kernel.error == solve.error == 0.0  # here the sine is that of the CPU
-    assert kernel.value == pytest.approx(
-        0.05 * (len(device.iterations) / 4 + 3), rel=1e-12
-    )  # 50 ms each here; four solves
-    assert (kernel.unit, solve.unit, places.value) == ("s", "s", 40)
+    solve, kernel, fewer, iterations, memory = report.rows
+    assert kernel.error == solve.error == fewer.error == 0.0  # here the sine is that of the CPU
+    assert "40 problems on their way" in kernel.what
+    assert "32 problems on their way" in fewer.what
+    launches = int(kernel.what.split()[-2])
+    assert kernel.value == pytest.approx(0.05 * (launches + 5))  # 50 ms each here; sizes, starts, derivatives beside
+    assert (kernel.unit, solve.unit) == ("s", "s")
     assert 5 < iterations.value < 50
     assert 100 < memory.value < 200  # KiB
     assert [check.limit for check in report.checks] == ["<= 2"]

@@ -13,8 +13,8 @@ from newton_on_host import CASES, arrays, begin, cartpole_kelly, shooting, solve
 
 import pontryagin as pmp
 from pontryagin import compiled_newton
-from pontryagin.backend import cuda_newton
-from pontryagin.backend.cuda_newton import GROUP, Launches
+from pontryagin.backend import cuda_newton_launches
+from pontryagin.backend.cuda_newton_launches import GROUP, Launches
 from pontryagin.optim.newton import NewtonSettings
 from pontryagin.status import Status
 
@@ -68,7 +68,7 @@ def test_problem_has_the_same_bits_in_batches_of_every_size(batch):
 def test_places_change_no_bit(monkeypatch):
     """All at once; in turn, on few places; with threads that stay where nothing is left to do."""
     expected = arrays(solved("cartpole", "cuda", batch=200))
-    monkeypatch.setattr(cuda_newton, "places_for", lambda *_: 2 * GROUP)
+    monkeypatch.setattr(cuda_newton_launches, "places_for", lambda *_: 2 * GROUP)
     in_turn = arrays(solved("cartpole", "cuda", batch=200))
     monkeypatch.setattr(Launches, "compact", False)
     at_rest = arrays(solved("cartpole", "cuda", batch=200))

@@ -23,8 +23,8 @@ import pontryagin as pmp
 from pontryagin import compiled_newton
 from pontryagin.backend import cuda_newton, select
 from pontryagin.backend.compiled import CompiledSweep
-from pontryagin.backend.cuda_newton import GROUP, ITERATIONS, History, Launches, places_for
 from pontryagin.backend.cuda_newton_job import NewtonJob
+from pontryagin.backend.cuda_newton_launches import GROUP, ITERATIONS, History, Launches, places_for
 from pontryagin.errors import BackendError
 from pontryagin.optim.newton import NewtonSettings
 from pontryagin.status import Status
