@@ -1,7 +1,7 @@
 """Newton's method on a GPU, a thread a problem: the kernel of a problem, and multiple shooting that solves by it.
 
-Unknowns and multipliers are numpy arrays before and after; a batch is sent, solved by launches (cuda_newton_launches.py),
-and comes back. Steps and derivatives of single points remain the core's.
+Unknowns and multipliers are numpy arrays before and after; a batch is sent, solved by launches
+(cuda_newton_launches.py), and comes back. Values and derivatives at single points remain the core's.
 """
 
 from __future__ import annotations
