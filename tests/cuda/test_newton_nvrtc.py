@@ -10,8 +10,8 @@ from pontryagin.backend.nvrtc import REPORT
 from pontryagin.codegen.cuda_library import KERNEL
 
 #: The matrices of a problem lie in memory; registers hold what is at hand. On the stack are the addresses of its arrays
-#: and numbers that are handed to functions. What NVRTC 13.0 takes, and about a tenth more.
-BUDGET = {"cartpole": Use(184, 6760, 0), "everything": Use(184, 6760, 0)}
+#: and numbers that are handed to functions. What NVRTC 13.0 takes, and about a tenth more; a few numbers may be spilled.
+BUDGET = {"cartpole": Use(184, 7400, 64), "everything": Use(184, 7400, 64)}
 
 #: Bytes of machine code, most of which does not depend on the problem: what takes NVRTC its seconds.
 LARGEST = 750_000
