@@ -144,11 +144,9 @@ class History:
         self._table[:, 6] = 1.0  # the shortest step
 
     def add(self, first: Tensor, rows: Tensor) -> None:
-        """Rows (T, K, 8) of threads; those of a thread begin at iteration first (T,)."""
+        """Rows (T, K, 8) of threads; those of a thread begin at iteration first (T,). Nobody's rows change nothing."""
         index = (first[:, None] + torch.arange(rows.shape[1], device=rows.device)).reshape(-1)
-        rows = rows.reshape(-1, ROW)
-        there = rows[:, 0] > 0
-        index, rows = index[there], rows[there]
+        index, rows = index.clamp(max=len(self._table) - 1), rows.reshape(-1, ROW)
         sums = self._table[:, :2].contiguous()
         self._table[:, :2] = sums.index_put_((index,), rows[:, :2], accumulate=True)  # in one order on any device
         for column, how in ((2, "amax"), (3, "amax"), (4, "amax"), (5, "amax"), (6, "amin"), (7, "amax")):

@@ -10,7 +10,7 @@ from pontryagin.backend.nvrtc import REPORT
 from pontryagin.codegen.cuda_library import KERNEL
 
 #: The matrices of a problem lie in memory; registers hold what is at hand. On the stack are the addresses of its arrays
-#: and numbers that are handed to functions. What NVRTC 13.0 takes, and about a tenth more; a few numbers may be spilled.
+#: and numbers that are handed to functions. What NVRTC 13.0 takes, and a tenth more; a few numbers may be spilled.
 BUDGET = {"cartpole": Use(184, 7400, 64), "everything": Use(184, 7400, 64)}
 
 #: Bytes of machine code, most of which does not depend on the problem: what takes NVRTC its seconds.

@@ -233,7 +233,7 @@ def test_places_are_whole_groups_that_fit(problems, room, places):
 def test_history_adds_up_over_launches():
     history = History(3, torch.device("cpu"))
     row = torch.tensor([1.0, 5, 1, 2, 3, 4, 0.5, 6])
-    nobody = torch.zeros(8)
+    nobody = torch.tensor([0.0, 0, 0, 0, 0, 0, 1, 0])
     history.add(torch.tensor([0, 1]), torch.stack([row, nobody, 2 * row, nobody]).reshape(2, 2, 8).double())
     history.add(torch.tensor([0]), torch.stack([3 * row, row]).reshape(1, 2, 8).double())
     assert history.rows() == [(4, 20, 3, 6, 9, 12, 0.5, 18), (3, 15, 2, 4, 6, 8, 0.5, 12)]
