@@ -43,6 +43,11 @@ struct Column : Pack<double, 1> {
 template <int W>
 using TileReal = Column;
 
+template <class T>
+constexpr bool is_column = false;
+template <>
+constexpr bool is_column<Column> = true;
+
 // What newton_memory.hpp has for rows: each once, not in every place that asks for it. Rows do not overlap, so that several
 // numbers may be on their way from memory before the first one is written; compilers do not see that by themselves.
 namespace columns {
@@ -89,7 +94,7 @@ class Arena {
   Arena(double* rows, char* own) : rows_(rows), own_(own) {}
   template <class T>
   PMP_INLINE T* take(long count) {
-    if constexpr (sizeof(T) == sizeof(Column)) {
+    if constexpr (is_column<T>) {
       T* const found = rows_ == nullptr ? nullptr : reinterpret_cast<T*>(rows_ + used_rows_ * group_threads);
       used_rows_ += count;
       return found;
