@@ -70,22 +70,22 @@ NewtonFunctions::NewtonFunctions(const std::vector<Code>& codes, const std::vect
     own.constants = made.constants, own.run = kernel.run;
     own.code = link(made.program, {kernel.handlers, kernel.lanes, static_cast<int>(sizeof(double)), made.fixed_count,
                                    rows, 0, static_cast<int>(made.constants.size())});
-    many_.self[i] = &own;
-    many_.fixed_bytes[i] =
+    functions_.self[i] = &own;
+    functions_.fixed_bytes[i] =
         static_cast<long>(std::max(1, made.fixed_count)) * kernel.lanes * static_cast<long>(sizeof(double));
-    many_.prepare[i] = [](const void* self, void* fixed) {
+    functions_.prepare[i] = [](const void* self, void* fixed) {
       const Interpreted& one = *static_cast<const Interpreted*>(self);
       double* to = static_cast<double*>(fixed);
       for (double value : one.constants) to = std::fill_n(to, newton_lanes, value);
     };
-    many_.call[i] = [](const void* self, double* row, void* fixed) {
+    functions_.call[i] = [](const void* self, double* row, void* fixed) {
       const Interpreted& one = *static_cast<const Interpreted*>(self);
       one.run(one.code.data(), fixed, row);
     };
   }
 }
 
-NewtonFunctions::NewtonFunctions(const NewtonTable* table) : compiled_(true) {
+NewtonFunctions::NewtonFunctions(const NewtonTable* table) {
   if (table == nullptr) throw std::invalid_argument("native library: no table");
   if (table->border != newton_border)
     throw std::invalid_argument("native library: version " + std::to_string(table->border) +
@@ -93,10 +93,9 @@ NewtonFunctions::NewtonFunctions(const NewtonTable* table) : compiled_(true) {
   rows_ = table->rows;
   const auto call = [](const void* self, double* rows, void*) { static_cast<const Compiled*>(self)->call(rows); };
   for (int i = 0; i < point::count; ++i) {
-    if (table->many[i] == nullptr) continue;
-    compiled_one_[i].call = table->one[i], compiled_many_[i].call = table->many[i];
-    one_.call[i] = call, one_.self[i] = &compiled_one_[i];
-    many_.call[i] = call, many_.self[i] = &compiled_many_[i];
+    if (table->call[i] == nullptr) continue;
+    compiled_[i].call = table->call[i];
+    functions_.call[i] = call, functions_.self[i] = &compiled_[i];
   }
 }
 
@@ -107,8 +106,8 @@ NewtonRun::NewtonRun(const NewtonProblem& problem, const NewtonFunctions& functi
     : problem_(problem),
       settings_(settings),
       batch_(batch),
-      kernel_(functions.has_one() && batch.batch == 1 ? newton_kernel_set().one : newton_kernel_set().many),
-      functions_(functions.functions(functions.has_one() && batch.batch == 1)),
+      kernel_(batch.batch == 1 ? newton_kernel_set().one : newton_kernel_set().many),
+      functions_(functions.functions()),
       workspaces_(functions.workspaces()),
       history_(static_cast<std::size_t>(settings.max_iterations)) {}
 

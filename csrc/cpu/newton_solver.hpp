@@ -24,9 +24,7 @@ class NewtonFunctions {
   NewtonFunctions& operator=(const NewtonFunctions&) = delete;
 
   int rows() const { return rows_; }
-  // Of the kernel for one problem where `alone`; interpreted ones always fill a register.
-  const PointFunctions& functions(bool alone) const { return alone ? one_ : many_; }
-  bool has_one() const { return compiled_; }
+  const PointFunctions& functions() const { return functions_; }
   WorkspacePool& workspaces() const { return workspaces_; }
 
  private:
@@ -39,10 +37,9 @@ class NewtonFunctions {
     void (*call)(double*) = nullptr;
   };
   int rows_ = 0;
-  bool compiled_ = false;
   Interpreted interpreted_[point::count];
-  Compiled compiled_one_[point::count], compiled_many_[point::count];
-  PointFunctions one_, many_;
+  Compiled compiled_[point::count];
+  PointFunctions functions_;
   mutable WorkspacePool workspaces_;
 };
 

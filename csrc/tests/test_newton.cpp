@@ -15,8 +15,8 @@ namespace {
 
 // minimise int u^2 / 2 with x'' = u from rest at 0 to rest at 1, |u| <= `limit`: rows of the functions are
 // 0 tau, 1 2 x, 3 u, 4 t1, 5 6 7 weights, 8.. results, 16.. entries of Hessians.
-template <int W>
 struct DoubleIntegrator {
+  static constexpr int W = newton_lanes;  // also of one problem, whose steps lie side by side
   static double* row(double* rows, int i) { return rows + i * W; }
   static void stage(const void*, double* rows, void*) {
     for (int l = 0; l < W; ++l) {
@@ -114,10 +114,9 @@ NewtonSettings settings() {
   return s;
 }
 
-template <int W>
 void solve(const NewtonKernel& kernel, const Case& one, Answer& answer) {
   const NewtonSettings set = settings();
-  const PointFunctions functions = DoubleIntegrator<W>::functions();
+  const PointFunctions functions = DoubleIntegrator::functions();
   std::vector<NewtonRow> history(100);
   const NewtonWork work{&one.p, &functions, &set, &answer.batch, history.data()};
   Workspace memory;
@@ -136,8 +135,8 @@ void solve(const NewtonKernel& kernel, const Case& one, Answer& answer) {
 void check_answers(double limit, double objective, double error) {
   const Case one(limit);
   Answer alone(one, 1), many(one, 11);
-  solve<1>(newton_kernel_set().one, one, alone);
-  solve<newton_lanes>(newton_kernel_set().many, one, many);
+  solve(newton_kernel_set().one, one, alone);
+  solve(newton_kernel_set().many, one, many);
   CHECK(std::abs(alone.measures[0] - objective) < error * objective, "J = %.12g with |u| <= %g", alone.measures[0],
         limit);
   CHECK(alone.status[0] == static_cast<int>(NewtonStatus::converged), "status %d", alone.status[0]);

@@ -54,11 +54,18 @@ class NewtonBarrier {
   // sum w log sigma, minus infinity outside.
   Real logarithms(const Real* sigma) const {
     Real total(0);
-    each([&](int row, int, const Inequality& one) {
-      const Real s = sigma[row];
-      const auto inside = s > Real(0);
-      total = fma(Real(one.weight), select(inside, log(select(inside, s, Real(1))), Real(-__builtin_inf())), total);
-    });
+    if constexpr (lanes_of_points<W> > W) {  // rows of one problem lie side by side
+      using Wide = Pack<double, lanes_of_points<W>>;
+      const int rows = p_.inequality_count();
+      for (int first = 0; first < rows; first += Wide::width) {
+        const Wide found = logarithm(Wide::load(reinterpret_cast<const double*>(sigma + first)));
+        const double* number = reinterpret_cast<const double*>(&found);
+        for (int row = first; row < rows && row < first + Wide::width; ++row)
+          total = fma(Real(p_.inequality[row].weight), Real(*number++), total);
+      }
+    } else {
+      each([&](int row, int, const Inequality& one) { total = fma(Real(one.weight), logarithm(sigma[row]), total); });
+    }
     return total;
   }
 
@@ -159,6 +166,11 @@ class NewtonBarrier {
   }
 
  private:
+  template <class Number>
+  static PMP_INLINE Number logarithm(Number s) {
+    const auto inside = s > Number(0);
+    return select(inside, log(select(inside, s, Number(1))), Number(-__builtin_inf()));
+  }
   // Not a number counts as no limit, as it does in numpy's comparison; such a step is refused later.
   static PMP_INLINE Real larger_of(Real a, Real b) { return select(b > a, b, a); }
   static PMP_INLINE Real length(Real tau, Real shrink) {

@@ -151,9 +151,9 @@ class NewtonDirection {
   }
 
   // Along the nonlinear path of the step, in x.trial.
-  void follow(Real alpha) {
+  void follow(Real alpha, bool fresh) {
     x_.steps.follow(
-        x_.z, x_.step.d, alpha, x_.wrong.defect, [this](int k, int j, int a) { return riccati_.gain(k, j, a); },
+        x_.z, x_.step.d, alpha, fresh, x_.wrong.defect, [this](int k, int j, int a) { return riccati_.gain(k, j, a); },
         x_.trial);
   }
 

@@ -40,6 +40,10 @@ class Arena {
 };
 #endif
 
+// Lanes of an evaluation by a tile of W problems: one problem alone fills a register with steps of its own.
+template <int W>
+constexpr int lanes_of_points = W == 1 && !PMP_CUDA && !PMP_THREAD_TILES ? newton_lanes : W;
+
 // Rows of matrices. One problem alone has its components side by side: its rows are filled up to whole registers, so that
 // they are what steps together, and symmetric matrices are whole. With more lanes a row is as long as it has to be, and of
 // a symmetric matrix there is the lower triangle.
@@ -57,7 +61,7 @@ struct RowsOf {
 template <class Real>
 PMP_INLINE void add_multiple(Real a, const Real* x, Real* y, int count) {
 #if !PMP_CUDA
-  if constexpr (Real::width == 1) {
+  if constexpr (RowsOf<Real::width>::whole) {
     using Four = Pack<double, 4>;
     const Four factor(*reinterpret_cast<const double*>(&a));
     const double* from = reinterpret_cast<const double*>(x);
@@ -67,6 +71,42 @@ PMP_INLINE void add_multiple(Real a, const Real* x, Real* y, int count) {
   }
 #endif
   for (int i = 0; i < count; ++i) y[i] = fma(a, x[i], y[i]);
+}
+
+// to = from + sum_j a(j) x(j), over a row, with sums in registers and terms in order; `from` may be nothing.
+template <class Real, class Factor, class Row>
+PMP_INLINE void add_products(int terms, Factor a, Row x, const Real* from, Real* to, int count) {
+#if !PMP_CUDA
+  if constexpr (RowsOf<Real::width>::whole) {
+    using Four = Pack<double, 4>;
+    const auto numbers = [](const Real* row) { return reinterpret_cast<const double*>(row); };
+    for (int c = 0; c < count; c += 4) {
+      Four sum = from ? Four::load(numbers(from) + c) : Four(0.0);
+      for (int j = 0; j < terms; ++j) {
+        const Real factor = a(j);
+        sum = fma(Four(*numbers(&factor)), Four::load(numbers(x(j)) + c), sum);
+      }
+      sum.store(reinterpret_cast<double*>(to) + c);
+    }
+    return;
+  }
+#endif
+  int c = 0;
+  PMP_DEVICE_ROLLED
+  for (; c + 2 <= count; c += 2) {
+    Real one = from ? from[c] : Real(0), two = from ? from[c + 1] : Real(0);
+    for (int j = 0; j < terms; ++j) {
+      const Real factor = a(j);
+      const Real* row = x(j) + c;
+      one = fma(factor, row[0], one), two = fma(factor, row[1], two);
+    }
+    to[c] = one, to[c + 1] = two;
+  }
+  if (c == count) return;
+  Real sum = from ? from[c] : Real(0);
+  PMP_DEVICE_ROLLED
+  for (int j = 0; j < terms; ++j) sum = fma(a(j), x(j)[c], sum);
+  to[c] = sum;
 }
 
 template <class Real>

@@ -91,7 +91,7 @@ class NewtonRiccati {
       for (int i = 0; i < r_; ++i) {
         pull(J, next + i, r_, pulled_);
         for (int j = 0; j < nv_; ++j) v_[j] = pulled_[ns_ + j];
-        for (int j = 0; j < nv_; ++j) add_multiple(v_[j], K + j * state(), pulled_, state());
+        add_products(nv_, at(v_), rows(K, state()), pulled_, pulled_, state());
         for (int a = 0; a < ns_; ++a) here[a * r_ + i] = pulled_[a];
         for (int j = 0; j < nv_; ++j) {  // L^{-1} B' y
           Real sum = v_[j];
@@ -135,6 +135,13 @@ class NewtonRiccati {
  private:
   PMP_INLINE int row() const { return Lay::padded(nz_); }
   PMP_INLINE int state() const { return Lay::padded(ns_); }
+  // The numbers of an array, and the rows of a matrix.
+  static PMP_INLINE auto at(const Real* x) {
+    return [x](int j) PMP_INLINE_LAMBDA { return x[j]; };
+  }
+  static PMP_INLINE auto rows(const Real* matrix, int length) {
+    return [matrix, length](int j) PMP_INLINE_LAMBDA { return matrix + static_cast<long>(j) * length; };
+  }
   // Zeros where a row is longer than what it holds.
   PMP_INLINE void fill_up(Real* P) const {
     for (int a = 0; a < ns_; ++a)
@@ -147,17 +154,16 @@ class NewtonRiccati {
     for (int i = 0; i < ns_; ++i) {  // P J
       Real* out = product_ + static_cast<long>(i) * row();
       const Real* from = P + i * state();
-      fill(out, Real(0), row());
-      for (int j = 0; j < n_; ++j) add_multiple(from[j], J + j * row(), out, row());
+      add_products<Real>(n_, at(from), rows(J, row()), nullptr, out, row());
       for (int j = 0; j < moved_; ++j) out[ns_ + j] = out[ns_ + j] + from[n_ + j];
       for (int j = n_ + moved_; j < ns_; ++j) out[j] = out[j] + from[j];
     }
     for (int a = 0; a < nz_; ++a) {
       Real* out = q_ + Lay::first(nz_, a);
       const int length = Lay::length(nz_, a);
-      copy(H + Lay::first(nz_, a), out, length);
+      add_products(
+          n_, [&](int j) { return J[j * row() + a]; }, rows(product_, row()), H + Lay::first(nz_, a), out, length);
       out[a] = fma(delta * Real(p_.weights[k]), proximal[a], out[a]);
-      for (int j = 0; j < n_; ++j) add_multiple(J[j * row() + a], product_ + static_cast<long>(j) * row(), out, length);
       const int carried = a >= n_ + moved_ && a < ns_ ? a : a >= ns_ && a - ns_ < moved_ ? n_ + a - ns_ : -1;
       if (carried >= 0) add_multiple(Real(1), product_ + static_cast<long>(carried) * row(), out, length);
     }
@@ -178,8 +184,7 @@ class NewtonRiccati {
       Real* out = V + a * state();
       const Real* from = q_ + Lay::first(nz_, a);
       const int length = Lay::whole ? state() : a + 1;
-      copy(from, out, length);
-      for (int j = 0; j < nv_; ++j) add_multiple(-K[j * state() + a], K + j * state(), out, length);
+      add_products(nv_, [&](int j) { return -K[j * state() + a]; }, rows(K, state()), from, out, length);
     }
     for (int a = 0; a < ns_; ++a)
       for (int b = 0; b < a; ++b) V[b * state() + a] = V[a * state() + b];
@@ -253,15 +258,14 @@ class NewtonRiccati {
 
   // out (nz) = J' y, with y [ns] at a distance of `stride`
   PMP_INLINE void pull(const Real* J, const Real* y, int stride, Real* out) const {
-    fill(out, Real(0), row());
-    for (int j = 0; j < n_; ++j) add_multiple(y[j * stride], J + j * row(), out, row());
+    add_products<Real>(n_, [&](int j) { return y[j * stride]; }, rows(J, row()), nullptr, out, row());
     for (int j = 0; j < moved_; ++j) out[ns_ + j] = out[ns_ + j] + y[(n_ + j) * stride];
     for (int j = n_ + moved_; j < ns_; ++j) out[j] = out[j] + y[j * stride];
   }
 
   // out += P s
   PMP_INLINE void add_value(const Real* P, const Real* s, Real* out) const {
-    for (int b = 0; b < ns_; ++b) add_multiple(s[b], P + b * state(), out, state());
+    add_products(ns_, at(s), rows(P, state()), out, out, state());
   }
 
   // The step, or `some` of it added to what is there.
@@ -284,7 +288,7 @@ class NewtonRiccati {
       const Real* K = gain_ + static_cast<long>(k) * nv_ * state();
       q = slope_ + static_cast<long>(k) * state();
       for (int a = 0; a < state(); ++a) q[a] = a < ns_ ? pulled_[a] : Real(0);
-      for (int j = 0; j < nv_; ++j) add_multiple(pulled_[ns_ + j], K + j * state(), q, state());
+      add_products(nv_, at(pulled_ + ns_), rows(K, state()), q, q, state());
       // E s_N without nu: y' d and (J'y)_v' kappa, where (J'y)_v = -(L L') G
       Real* kappa = feed_ + static_cast<long>(k) * nv_;
       const Real* G = column_feed_ + static_cast<long>(k) * nv_ * r_;

@@ -22,12 +22,16 @@ class NewtonSearch {
   void run() {
     if (!x_.anyone(Phase::running)) return;
     begin_search();
+    bool fresh = true;
     for (int trial = 0; trial < x_.set.trials && pending(); ++trial) {
       const Real alpha = x_.gathered([](const Lane& one) { return one.length; });
       x_.barrier.moved(x_.z, x_.sigma, alpha, x_.step.d, x_.dsigma, x_.trial, x_.trial_sigma);
       judge(Real(1), false);
       for (int l = 0; l < W; ++l) x_.lane[l].straight = x_.lane[l].trial.phi;
-      if (pending(false)) follow(alpha);
+      if (pending(false)) {
+        follow(alpha, fresh);
+        fresh = false;
+      }
       for (int l = 0; l < W; ++l) {
         Lane& one = x_.lane[l];
         one.pending = one.pending && one.length > one.shortest;
@@ -71,8 +75,8 @@ class NewtonSearch {
 
   // The nonlinear path along the step, where the straight one was refused: a second-order correction of the dynamics, whose
   // defects are 1 - alpha of what they were however long the step is. It counts where it stays inside of its bounds.
-  void follow(Real alpha) {
-    direction_.follow(alpha);
+  void follow(Real alpha, bool fresh) {
+    direction_.follow(alpha, fresh);
     Real inside = x_.gathered([](const Lane& one) { return one.restoring ? 0.0 : 1.0; });
     const Real least = min(Real(0.01), x_.mu());
     x_.barrier.each([&](int row, int k, const Inequality& one) {

@@ -8,14 +8,12 @@
 namespace pontryagin {
 
 // Raised whenever what crosses the border changes: a library built with other headers is refused.
-constexpr int newton_border = 1;
+constexpr int newton_border = 2;
 
-// Each function for one problem, and for a register of `newton_lanes`.
 struct NewtonTable {
   int border;
-  int rows;  // of arguments and results
-  void (*one[point::count])(double* rows);
-  void (*many[point::count])(double* rows);
+  int rows;                                  // of arguments and results
+  void (*call[point::count])(double* rows);  // for `newton_lanes` points
 };
 
 inline namespace PMP_ISA {

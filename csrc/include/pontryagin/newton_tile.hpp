@@ -205,7 +205,9 @@ class NewtonTile {
       Real* p = x_.costate + static_cast<long>(k) * x_.ns;
       if (k < last) {
         const Real *J = x_.slopes.jacobian + static_cast<long>(k) * x_.p.n * x_.row(), *next = p + x_.ns;
-        for (int j = 0; j < x_.p.n; ++j) add_multiple(next[j], J + static_cast<long>(j) * x_.row(), slope, x_.row());
+        add_products(
+            x_.p.n, [&](int j) { return next[j]; }, [&](int j) { return J + static_cast<long>(j) * x_.row(); }, slope,
+            slope, x_.row());
         for (int a = x_.p.n; a < x_.ns; ++a) {
           Real& place = slope[x_.p.linear_control && a < x_.p.n + x_.p.m ? x_.ns + a - x_.p.n : a];
           place = place + next[a];
