@@ -2,11 +2,12 @@
 
     python -m benchmarks.gpu [--quick] [--budget SECONDS]
 
-All tests marked `gpu`, then sweeps of cart-pole problems and of an ensemble of Lorenz systems, ODE-Net steps by
-PyTorch, and compute-sanitizer where it is on the path. Answers are checked against float64 on the CPU, in memory that
-held NaN. Each section is a process; one that fails leaves a note in the results, which are
-benchmarks/results/gpu-DEVICE.json and a table on standard output. Exit status 0, 1 where a section failed, 2 where
-there is no GPU. The time of JAX and diffrax is the host's until they are done, that of all others lies between events.
+All tests marked `gpu`, then sweeps of cart-pole problems and of an ensemble of Lorenz systems, cart-pole swing-ups by
+Newton's method, ODE-Net steps by PyTorch, and compute-sanitizer where it is on the path. Answers are checked against
+float64 on the CPU, in memory that held NaN. Each section is a process; one that fails leaves a note in the results,
+which are benchmarks/results/gpu-DEVICE.json and a table on standard output. Exit status 0, 1 where a section failed, 2
+where there is no GPU. The time of JAX and diffrax is the host's until they are done, that of all others lies between
+events.
 
 On a machine with a GPU, a CUDA build of torch and no network, this repository is all that has to be brought, if a C++
 compiler, CMake, ninja, scikit-build-core and pybind11 are there for the build, and networkx, numpy, rich,

@@ -7,12 +7,15 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import torch
 
 from pontryagin.backend.compiled_shooting import CompiledShooting, core_of
+from pontryagin.backend.cuda_newton import CudaShooting, NewtonKernel, device_statement
 from pontryagin.backend.linearise import ReferenceShooting
 from pontryagin.backend.multiple_shooting import KEPT
 from pontryagin.backend.newton_functions import NewtonFunctions
 from pontryagin.backend.newton_native import choose
+from pontryagin.errors import BackendError
 from pontryagin.optim import Callback
 from pontryagin.optim.newton import NewtonInfo, NewtonResult, NewtonSettings, Warm
 from pontryagin.optim.newton.barrier import with_room
@@ -28,27 +31,56 @@ STATUSES = (
     Status.MAX_ITERATIONS,
 )  # fmt: skip
 
+#: Problems from which a GPU is taken without being asked for.
+FEWEST = 256
+
+CPU = torch.device("cpu")
+
 #: What ended so is a point to go on from.
 KNOWN = (Status.CONVERGED, Status.STALLED, Status.MAX_ITERATIONS)
 
 
-def in_core(problem: Problem, reference: ReferenceShooting, backend: str, threads: int) -> CompiledShooting:
-    """The same problems with steps, derivatives and solver in the core.
+def in_core(
+    problem: Problem, reference: ReferenceShooting, backend: str, threads: int, device: torch.device = CPU
+) -> CompiledShooting:
+    """The same problems with steps, derivatives and solver in the core; where kernels are asked for, or the tensors are
+    on a GPU and many, the solver runs there.
 
     Raises BackendError where compiled functions were asked for and cannot be had.
     """
-    layout, statement = NewtonFunctions.of(problem), reference.statement
-    stages = len(reference.tableau.b)
-    chosen = choose(layout, backend, len(reference.initial), len(statement.nodes) - 1, stages)
-    kept: dict[Any, tuple[Statement, Any]] = problem._cache.setdefault("newton_cores", {})
-    key = (id(statement), chosen.name, reference.tableau, reference.linear_data)
+    layout, batch = NewtonFunctions.of(problem), len(reference.initial)
+    kernel, why = _kernel(problem, backend, device, batch)
+    tier = "interpreter" if kernel else "auto" if backend == "cuda" else backend
+    chosen = choose(layout, tier, batch, len(reference.statement.nodes) - 1, len(reference.tableau.b))
+    kept: dict[Any, tuple[Statement, dict[str, Any]]] = problem._cache.setdefault("newton_cores", {})
+    statement = reference.statement
+    key = (id(statement), chosen.name, reference.tableau, reference.linear_data, kernel and kernel.on.memory)
     if key not in kept or kept[key][0] is not statement:
         if len(kept) >= KEPT:
             kept.pop(next(iter(kept)))
-        bounds = with_room(statement), half_width(statement), scaled_as_control(statement)
-        kept[key] = statement, core_of(reference, chosen, layout, *bounds)
-    core = kept[key][1]
-    return CompiledShooting(**vars(reference), core=core, threads=threads, backend=chosen.name, reason=chosen.reason)
+        given = layout, with_room(statement), half_width(statement), scaled_as_control(statement)
+        made: dict[str, Any] = {"core": core_of(reference, chosen, *given)}
+        if kernel:
+            made["on_device"] = device_statement(reference, *given, kernel.on.memory)
+        kept[key] = statement, made
+    made, whole = kept[key][1], vars(reference) | {"threads": threads}
+    if kernel:
+        return CudaShooting(**whole, **made, backend="cuda", reason=why, kernel=kernel)
+    return CompiledShooting(**whole, **made, backend=chosen.name, reason=f"{why}{chosen.reason}")
+
+
+def _kernel(problem: Problem, backend: str, device: torch.device, batch: int) -> tuple[NewtonKernel | None, str]:
+    """Newton's method on a GPU, and why there; or why not, where somebody might have expected it."""
+    asked = backend == "cuda"
+    if not asked and (backend != "auto" or device.type != "cuda"):
+        return None, ""
+    if not asked and batch < FEWEST:
+        return None, f"A GPU solves a problem a thread, and {batch} would leave most of it idle. "
+    try:
+        kernel = NewtonKernel.of(problem, device)
+    except BackendError as refusal:
+        return None, f"Newton's method stays on the CPU: {refusal}. "
+    return kernel, "Kernels on a GPU were asked for." if asked else "The tensors are on a GPU."
 
 
 def solve_compiled(

@@ -104,7 +104,7 @@ def solve_by_newton(
         _array(instances.parameters),
         None if sweep.data is None else _array(sweep.data),
     )
-    core = None if backend == "torch" else in_core(problem, reference, backend, threads)
+    core = None if backend == "torch" else in_core(problem, reference, backend, threads, instances.device)
     shooting = core or reference
     begin: Primal | Warm
     if before is not None:

@@ -75,7 +75,7 @@ def solve(
     steps: of an even time grid; None refines one, from 50 to at most 1600 steps, until `accuracy` holds; after "newton"
         only where it is too coarse, so that its steps differ in length.
     control: "linear" between the nodes, or "constant" on each step. scheme: the Runge-Kutta method, a name.
-    backend: "auto", "torch", "interpreter" or "native"; the solution says which was taken and why.
+    backend: "auto", "torch", "interpreter", "native" or "cuda"; the solution says which was taken and why.
     initial_state (n,) or (B, n), parameters (a dictionary of names, (q,) or (B, q)) and data ((K, nd) or (B, K, nd))
         replace those of the problem. A batch axis in any of them makes a batch; without one the answer has none.
     guess: a number, (m,), (K, m), (B, K, m), a function of time, a Control, or a Solution as a warm start.
@@ -237,7 +237,7 @@ def _method(name: Any, problem: Any, backend: str) -> str:
 
 
 def _suits_newton(problem: Problem, backend: str) -> bool:
-    if backend not in ("auto", "interpreter", "native") or problem.state_dim + problem.control_dim > MEDIUM:
+    if backend == "torch" or problem.state_dim + problem.control_dim > MEDIUM:
         return False
     try:
         derive_step(problem)

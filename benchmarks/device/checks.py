@@ -15,7 +15,7 @@ from torch import nn
 
 import pontryagin as pmp
 from benchmarks import ours
-from benchmarks.device import ensemble, gradients
+from benchmarks.device import ensemble, gradients, newton
 from benchmarks.device.kernels import DEVICE, Kernels
 from benchmarks.report import Report
 from benchmarks.workloads import CARTPOLE
@@ -108,6 +108,7 @@ def small() -> None:
                 lorenz(ensemble.arguments(systems), outputs)
         for widths in NETS:
             _small_net(widths, dtype)
+    newton.small()
     torch.cuda.synchronize()
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks.device import ceilings, checks, ensemble, gradients, nets
+from benchmarks.device import ceilings, checks, ensemble, gradients, nets, newton
 from benchmarks.device.sections import Section, Told
 from benchmarks.report import Report
 
@@ -16,6 +16,7 @@ SECTIONS: dict[Section, Callable[[Report, bool], None]] = {
     Section("tests marked gpu", 190): checks.tests,
     Section("cart-pole gradient", 160): gradients.cartpole,
     Section("Lorenz ensemble", 90): ensemble.ours,
+    Section("cart-pole swing-ups by Newton's method", 90): newton.swing_ups,
     Section("Lorenz ensemble, others", 100): ensemble.others,
     Section("compute-sanitizer", 90): checks.sanitizer,
     Section("ODE-Net steps", 90): nets.odenet,

@@ -76,7 +76,26 @@ def core_of(
     chosen: the functions of the problem, interpreted or compiled; bounds: (N+1, nz) each, with some room between them;
     half_width (nz,) of them, and which components of z are scaled as controls (nz,).
     """
-    statement, equations, tableau = reference.statement, reference.equations, reference.tableau
+    sizes, arrays = statement_of(reference, bounds, half_width, as_control)
+    tableau = reference.tableau
+    return _core.Newton(
+        chosen.functions,
+        sizes=sizes,
+        rows=layout.rows.starts,
+        entries=layout.entries,
+        optimised=list(reference.equations.optimised),
+        a=[list(row) for row in tableau.a],
+        b=list(tableau.b),
+        c=list(tableau.c),
+        statement=arrays,
+    )
+
+
+def statement_of(
+    reference: ReferenceShooting, bounds: tuple[Array, Array], half_width: Array, as_control: Mask
+) -> tuple[dict[str, int], dict[str, Any]]:
+    """Sizes, and what stays the same for all problems, as the core wants them."""
+    statement, equations = reference.statement, reference.equations
     sizes = {
         "steps": len(statement.nodes) - 1,
         "n": equations.state_dim,
@@ -103,17 +122,7 @@ def core_of(
         "active": statement.active,
         "control": as_control,
     }
-    return _core.Newton(
-        chosen.functions,
-        sizes=sizes,
-        rows=layout.rows.starts,
-        entries=layout.entries,
-        optimised=list(equations.optimised),
-        a=[list(row) for row in tableau.a],
-        b=list(tableau.b),
-        c=list(tableau.c),
-        statement=arrays,
-    )
+    return sizes, arrays
 
 
 def _plain(values: Array) -> Array:

@@ -177,10 +177,7 @@ class ReferenceShooting:
         """Of J + nu.psi + sum w mu.c with the dynamics followed: in the control values (B, K, m), and p (B, n) at t0,
         which is the one in x0 without the cost of the initial state."""
         n, m = self.equations.state_dim, self.equations.control_dim
-        found = self.linearise(point, dual, np.ones(len(point.state)), exact=False)
-        slope = found.gradient
-        slope[:, :-1] += (dual.costate[:, 1:, None, :n] @ found.jacobian[..., :n, :])[:, :, 0]
-        slope += ((self.statement.path_weights * dual.path)[..., None, :] @ found.path_jacobian)[..., 0, :]
+        slope = self.slope(point, dual)
         initial = slope[:, 0, :n]
         if self.equations.start.jacobian:
             first = self._at_start(point)
@@ -190,6 +187,15 @@ class ReferenceShooting:
         derivative = slope[..., n : n + m].copy()
         derivative[:, 1:] += slope[:, :-1, -m:]
         return derivative, initial
+
+    def slope(self, point: Primal, dual: Dual) -> Array:
+        """J_z + p F_z + w mu c_z (B, N+1, nz), of the states x alone in F."""
+        n = self.equations.state_dim
+        found = self.linearise(point, dual, np.ones(len(point.state)), exact=False)
+        slope = found.gradient
+        slope[:, :-1] += (dual.costate[:, 1:, None, :n] @ found.jacobian[..., :n, :])[:, :, 0]
+        slope += ((self.statement.path_weights * dual.path)[..., None, :] @ found.path_jacobian)[..., 0, :]
+        return slope
 
     def fixed_violation(self, point: Primal) -> Array:
         """(B,) the largest c > 0 at the first node of the rows that nothing can change there."""

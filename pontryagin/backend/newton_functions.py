@@ -79,6 +79,15 @@ class NewtonFunctions:
             yield f"{kind}_slopes", [*values, *slopes]
             yield f"{kind}_hessian", curvature
 
+    @property
+    def texts(self) -> dict[str, tuple[list[Node], int]]:
+        """Name -> results and the row where they begin, for a generator."""
+        return {name: (outputs, row) for (name, outputs), row in zip(self.outputs(), self.results, strict=True)}
+
+    def row(self, node: Node) -> int:
+        """Of an input."""
+        return self.rows.place(node)[1]
+
     @cached_property
     def operations(self) -> int:
         """Scalar operations of all functions."""

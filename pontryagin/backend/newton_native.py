@@ -52,9 +52,7 @@ def choose(functions: NewtonFunctions, backend: str, batch: int, steps: int, sta
 
 def text_of(functions: NewtonFunctions) -> str:
     """The C++ text of the library."""
-    named = dict(zip((name for name, _ in functions.outputs()), functions.results, strict=True))
-    texts = {name: (outputs, named[name]) for name, outputs in functions.outputs()}
-    return newton_text(functions.title, texts, lambda node: functions.rows.place(node)[1], functions.rows.count)
+    return newton_text(functions.title, functions.texts, functions.row, functions.rows.count)
 
 
 def key_of(functions: NewtonFunctions) -> str:

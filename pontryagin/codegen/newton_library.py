@@ -14,7 +14,14 @@ def newton_text(
     title: str, functions: Mapping[str, tuple[Sequence[Node], int]], row: Callable[[Node], int], rows: int
 ) -> str:
     """The file. functions: name -> (results, the row where they begin), in the order of the core; row: of an input."""
-    bodies = [_function(name, outputs, first, row) for name, (outputs, first) in functions.items() if outputs]
+    bodies = function_texts(
+        functions,
+        row,
+        lambda name: f"static void {name}(double* rows)",
+        lambda first: (
+            f"const RowsIn<Real> in{{rows}}; const RowsOut<Real> out{{rows + {first} * Real::width}}; (void)in;"
+        ),
+    )
     calls = ", ".join(
         f"Functions<Pack<double, newton_lanes>>::{name}" if outputs else "nullptr"
         for name, (outputs, _) in functions.items()
@@ -28,7 +35,7 @@ using namespace pontryagin;
 
 namespace {{
 
-// {_plain(title)}
+// {plain(title)}
 template <class Number>
 struct Functions {{
   using Real = Number;
@@ -43,17 +50,35 @@ extern "C" __attribute__((visibility("default"))) const void* pontryagin_newton(
 """
 
 
-def _plain(title: str) -> str:
+def plain(title: str) -> str:
+    """A name that cannot end a comment."""
     return "".join(c if c.isalnum() or c in " _-.,()" else " " for c in title)
 
 
-def _function(name: str, outputs: Sequence[Node], first: int, row: Callable[[Node], int]) -> str:
+def function_texts(
+    functions: Mapping[str, tuple[Sequence[Node], int]],
+    row: Callable[[Node], int],
+    signature: Callable[[str], str],
+    rows: Callable[[int], str],
+) -> list[str]:
+    """Those that there are: results out[i] of arguments in[row].
+
+    signature: of a name; rows: what defines `in`, and `out` from the row where results begin.
+    """
+    return [
+        _function(name, outputs, row, signature(name), rows(first))
+        for name, (outputs, first) in functions.items()
+        if outputs
+    ]
+
+
+def _function(name: str, outputs: Sequence[Node], row: Callable[[Node], int], signature: str, rows: str) -> str:
     targets = {f"out[{i}]": node for i, node in enumerate(outputs)}
     given = {node: f"in[{row(node)}]" for node in inputs(list(outputs))}
     text = formula(outputs[0]) if len(outputs) == 1 else ""
     return function_text(
         f"{name.replace('_', ', ')}{': ' + text if text else ''}",
-        f"static void {name}(double* rows)",
-        f"const RowsIn<Real> in{{rows}}; const RowsOut<Real> out{{rows + {first} * Real::width}}; (void)in;",
+        signature,
+        rows,
         Body(targets, given=given, outlined=operation_count(list(outputs)) > LARGEST_INLINE),
     )

@@ -13,6 +13,9 @@ from cuda_golden import KERNELS
 from pontryagin.backend import cubins, cuda_driver, select
 from pontryagin.backend.cuda_driver import CudaDevice, Driver, matched
 from pontryagin.backend.cuda_launch import Job
+from pontryagin.backend.cuda_newton import NewtonKernel, text_of
+from pontryagin.backend.cuda_newton_job import NewtonJob
+from pontryagin.backend.newton_functions import NewtonFunctions
 from pontryagin.backend.nvrtc import Compiled
 from pontryagin.backend.select import make_backend
 from pontryagin.errors import BackendError
@@ -30,6 +33,7 @@ class Libcuda:
         self.calls: list[str] = []
         self.launched: list[tuple[Any, ...]] = []
         self.allowed: list[tuple[Any, ...]] = []
+        self.arguments: list[tuple[int, ...]] = []
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("cu"):
@@ -68,6 +72,7 @@ class Libcuda:
 
     def _cuLaunchKernel(self, function: Any, *rest: Any) -> None:
         *size, shared, stream, parameters, extra = rest
+        self.arguments.append(tuple(parameters))
         problems = ctypes.cast(parameters[0], ctypes.POINTER(Job)).contents.problems
         self.launched.append((function.value, tuple(size), shared, stream.value, problems, extra))
 
@@ -112,6 +117,21 @@ def test_kernel_is_loaded_once_for_each_device(gpu):
     for index in (0, 1, 0, 1):
         CudaDevice(torch.device("cuda", index)).kernel("key", lambda: "text")
     assert gpu.calls.count("cuModuleLoadData") == 2
+
+
+def test_newton_is_a_kernel_like_others(gpu):
+    """Made once for a problem and a device, of a text of its own, and launched with its own argument."""
+    texts = []
+    device = CudaDevice(torch.device("cuda", 0))
+    device.nvrtc.compile = lambda text, architecture: texts.append(text) or Compiled(b"code", "", 0.0)
+    functions = NewtonFunctions(KERNELS["pendulum"][0]())
+    one, other = (NewtonKernel(functions, device).kernel for _ in range(2))
+    assert one is other
+    assert texts == [text_of(functions)]
+    job = NewtonJob(threads=130)
+    device.launch(one, 130, job)
+    (function, size, *_), (address,) = gpu.launched[-1], gpu.arguments[-1]
+    assert (function, size, address) == (7, (3, 1, 1, 64, 1, 1), ctypes.addressof(job))
 
 
 def test_refusal_carries_the_name_of_its_code_and_leaves_no_context(gpu):

@@ -11,16 +11,19 @@ import pytest
 import torch
 from emulator import Emulator
 from mlp_on_host import emulate_nets
+from newton_on_host import emulate_newton
 
 from benchmarks import gpu
 from benchmarks.contender import NotMeasured
-from benchmarks.device import ceilings, checks, ensemble, gradients, kernels, measure, nets, timing
+from benchmarks.device import ceilings, checks, ensemble, gradients, kernels, measure, nets, newton, timing
 from benchmarks.device.attempts import attempt
 from benchmarks.device.measure import SECTIONS
 from benchmarks.device.operations import Counted, Tally, of_one_step
 from benchmarks.device.sections import LEAST, Section, run_all
 from benchmarks.report import Check, Report, Row
 from benchmarks.workloads import CARTPOLE
+from pontryagin.backend import select
+from pontryagin.backend.compiled import CompiledSweep
 from pontryagin.backend.cuda_mlp import CudaMLP
 from pontryagin.backend.nvrtc import REPORT, find_nvrtc
 from pontryagin.errors import BackendError
@@ -38,7 +41,7 @@ def test_correctness_comes_before_times_and_names_are_found_again():
     names = [section.name for section in SECTIONS]
     assert names[:2] == ["ceilings", "tests marked gpu"]
     assert len(set(names)) == len(names)
-    assert sum(section.most for section in SECTIONS) < 800
+    assert sum(section.most for section in SECTIONS) < 900
     assert all(measure.command(False)(section)[-1] == section.name for section in SECTIONS)
     assert measure.command(True)(Section("x", 1))[-1] == "quick"
 
@@ -201,7 +204,7 @@ class Clock:
 def host(monkeypatch):
     """Kernels, tensors and clocks of the host in place of a GPU's; all calls take the same time."""
     cpu = torch.device("cpu")
-    for module in (kernels, gradients, ensemble, nets, checks):
+    for module in (kernels, gradients, ensemble, nets, newton, checks):
         monkeypatch.setattr(module, "DEVICE", cpu)
     for module in (gradients, ensemble, nets):
         monkeypatch.setattr(module, "captured", lambda call, warm=0: (call, call()))
@@ -264,6 +267,34 @@ def test_nets_are_checked_timed_and_compared(host, monkeypatch):
     assert kernel._on.launches
 
 
+def test_swing_ups_are_checked_timed_and_their_memory_told(host, monkeypatch):
+    emulate_newton(monkeypatch, newton.CARTPOLE.problem)
+    monkeypatch.setattr(select, "CudaSweep", lambda *given, device, **named: CompiledSweep(*given, **named))
+    monkeypatch.setattr(newton, "QUICK_SIZES", (40,))
+    monkeypatch.setattr(newton, "MAIN", 40)
+    monkeypatch.setattr(newton, "PLACES", (32, 64))
+    report = Report("gpu-x")
+    newton.swing_ups(report, quick=True)
+    assert report.notes == []
+    solve, kernel, fewer, iterations, memory = report.rows
+    assert kernel.error == solve.error == fewer.error == 0.0  # here the sine is that of the CPU
+    assert "40 problems on their way" in kernel.what
+    assert "32 problems on their way" in fewer.what
+    launches = int(kernel.what.split()[-2])
+    assert kernel.value == pytest.approx(0.05 * (launches + 5))  # 50 ms each here; sizes, starts, derivatives beside
+    assert (kernel.unit, solve.unit) == ("s", "s")
+    assert 5 < iterations.value < 50
+    assert 100 < memory.value < 200  # KiB
+    assert [check.limit for check in report.checks] == ["<= 2"]
+
+
+def test_what_the_sanitizer_sees_of_newton_is_on_few_places(host, monkeypatch):
+    device = emulate_newton(monkeypatch, newton.CARTPOLE.problem)
+    monkeypatch.setattr(select, "CudaSweep", lambda *given, device, **named: CompiledSweep(*given, **named))
+    newton.small()
+    assert [one.threads for one in device.noted if one.verb == "choose_start"] == [32, 32, 1]
+
+
 def test_memory_of_nets_is_poisoned_and_given_back(host, monkeypatch):
     empty = CudaMLP._empty
     sweeps = SimpleNamespace(dtype=torch.float32, _on=SimpleNamespace(memory=torch.device("cpu")))
@@ -290,6 +321,7 @@ def test_what_the_sanitizer_sees_has_states_in_segments_too(host, monkeypatch):
         launch(self, kernel, threads, job)
 
     monkeypatch.setattr(Emulator, "launch", noted)
+    monkeypatch.setattr(newton, "small", lambda: None)
     checks.small()
     # Both types; cart-pole, Lorenz forward, Lorenz with gradient; the second time there is no room for all states.
     assert segments == 2 * [False, False, False, True, False, True]

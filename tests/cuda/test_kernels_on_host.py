@@ -183,7 +183,7 @@ def test_problem_is_solved_by_kernels(monkeypatch):
         terminal_state=[1.0, 0.0],
         horizon=(0.0, 1.0),
     )
-    solution = solve(problem, backend="cuda", steps=20)
+    solution = solve(problem, backend="cuda", method="lbfgs", steps=20)
     assert solution.backend == "cuda"
     assert bool(solution.success)
     torch.testing.assert_close(solution.objective, torch.tensor(6.0).double(), rtol=1e-6, atol=0.0)

@@ -14,6 +14,7 @@
 #define PMP_NOINLINE __host__ __device__ __noinline__
 #define PMP_INLINE_LAMBDA
 #define PMP_DEVICE_INLINE __host__ __device__ __forceinline__
+#define PMP_DEVICE_CALL __noinline__
 #define PMP_DEVICE_ROLLED _Pragma("unroll 1")
 #define PMP_DEVICE_UNROLL(depth) PMP_DEVICE_PRAGMA(unroll depth)  // several loads on their way at a time
 #define PMP_DEVICE_PRAGMA(text) _Pragma(#text)
@@ -25,6 +26,7 @@
 #define PMP_INLINE_LAMBDA __attribute__((always_inline))
 // As the compiler likes: only on a device must the objects of sweeps be in registers, and loops be short.
 #define PMP_DEVICE_INLINE
+#define PMP_DEVICE_CALL  // large and called from several places: code and compile time of a device
 #define PMP_DEVICE_ROLLED
 #define PMP_DEVICE_UNROLL(depth)
 #endif

@@ -11,7 +11,7 @@ inline namespace PMP_ISA {
 template <int W>
 class NewtonBarrier {
  public:
-  using Real = Pack<double, W>;
+  using Real = TileReal<W>;
   using Lay = RowsOf<W>;
 
   explicit NewtonBarrier(const NewtonProblem& problem) : p_(problem), ns_(p_.ns), nz_(p_.nz) {}
@@ -19,8 +19,11 @@ class NewtonBarrier {
   // f(row, node, inequality)
   template <class F>
   PMP_INLINE void each(F f) const {
-    for (int k = 0; k <= p_.steps; ++k)
+    PMP_DEVICE_ROLLED
+    for (int k = 0; k <= p_.steps; ++k) {
+      PMP_DEVICE_ROLLED
       for (int row = p_.first_inequality[k]; row < p_.first_inequality[k + 1]; ++row) f(row, k, p_.inequality[row]);
+    }
   }
 
   // Component i of z at node k; there is no v at the last.
@@ -67,8 +70,8 @@ class NewtonBarrier {
   }
 
   // What inequalities add to the Hessian, which is multiplied by `keep` first.
-  void condense(const PointSlopes<Real>& slopes, const Real* sigma, const Real* multiplier, Real keep,
-                Real barrier) const {
+  PMP_DEVICE_CALL void condense(const PointSlopes<Real>& slopes, const Real* sigma, const Real* multiplier, Real keep,
+                                Real barrier) const {
     const int size = Lay::all(nz_);
     const long all = (p_.steps + 1L) * size;
     for (long i = 0; i < all; ++i) slopes.hessian[i] = select(keep > Real(0), slopes.hessian[i], Real(0));
@@ -114,8 +117,9 @@ class NewtonBarrier {
   }
 
   // dsigma and dlambda of a step, and how long it may be for either of them.
-  void direction(const PointSlopes<Real>& slopes, const Real* sigma, const Real* multiplier, Real mu, const Real* r,
-                 const Unknowns<Real>& d, Real* dsigma, Real* dmultiplier, Real& longest, Real& longest_dual) const {
+  PMP_DEVICE_CALL void direction(const PointSlopes<Real>& slopes, const Real* sigma, const Real* multiplier, Real mu,
+                                 const Real* r, const Unknowns<Real>& d, Real* dsigma, Real* dmultiplier, Real& longest,
+                                 Real& longest_dual) const {
     const Real tau = max(Real(0.99), Real(1) - mu);
     Real shrink(0), shrink_dual(0);  // the largest -change / value
     each([&](int row, int k, const Inequality& one) {
@@ -143,8 +147,8 @@ class NewtonBarrier {
   }
 
   // z + alpha d, with slacks of bounds read off from it and those of c moved by themselves.
-  void moved(const Unknowns<Real>& z, const Real* sigma, Real alpha, const Unknowns<Real>& d, const Real* dsigma,
-             Unknowns<Real>& to, Real* to_sigma) const {
+  PMP_DEVICE_CALL void moved(const Unknowns<Real>& z, const Real* sigma, Real alpha, const Unknowns<Real>& d,
+                             const Real* dsigma, Unknowns<Real>& to, Real* to_sigma) const {
     const long states = (p_.steps + 1L) * ns_, controls = static_cast<long>(p_.steps) * p_.nv;
     for (long i = 0; i < states; ++i) to.s[i] = fma(alpha, d.s[i], z.s[i]);
     for (long i = 0; i < controls; ++i) to.v[i] = fma(alpha, d.v[i], z.v[i]);

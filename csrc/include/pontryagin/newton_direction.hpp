@@ -10,7 +10,7 @@ inline namespace PMP_ISA {
 template <int W>
 class NewtonDirection {
  public:
-  using Real = Pack<double, W>;
+  using Real = TileReal<W>;
   using State = NewtonState<W>;
   using Lane = NewtonLane;
   using Phase = NewtonPhase;

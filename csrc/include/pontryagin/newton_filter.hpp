@@ -12,6 +12,14 @@ struct Merit {
 
 class NewtonFilter {
  public:
+  NewtonFilter() {}  // without pairs
+  NewtonFilter(const NewtonFilter& other) { *this = other; }
+  NewtonFilter& operator=(const NewtonFilter& other) {
+    largest_ = other.largest_, small_ = other.small_, count_ = other.count_;
+    for (int i = 0; i < count_; ++i) pair_[i] = other.pair_[i];
+    return *this;
+  }
+
   static constexpr double margin_theta = 1e-5, margin_phi = 1e-8, armijo = 1e-8;
   static constexpr double largest = 10, small = 1e-4;  // relative to max(1, theta) at the start
   static constexpr double rounding = 10 * 2.220446049250313e-16;

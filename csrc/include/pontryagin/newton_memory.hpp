@@ -1,11 +1,26 @@
 // Memory of a tile, W problems side by side: rows of W numbers, handed out one array after the other.
+//
+// Where PMP_THREAD_TILES is set, a tile is one thread's, and its numbers lie between those of its neighbours
+// (device_columns.hpp).
 #pragma once
 
 #include "newton_problem.hpp"
 #include "pack.hpp"
 
+#ifndef PMP_THREAD_TILES
+#define PMP_THREAD_TILES 0
+#endif
+#if PMP_THREAD_TILES
+#include "device_columns.hpp"
+#endif
+
 namespace pontryagin {
 inline namespace PMP_ISA {
+
+#if !PMP_THREAD_TILES
+// What a tile computes with.
+template <int W>
+using TileReal = Pack<double, W>;
 
 // Counts when it has no memory yet, so that the same code tells how much is needed.
 class Arena {
@@ -23,17 +38,18 @@ class Arena {
   char* memory_;
   long used_ = 0;
 };
+#endif
 
 // Lanes of an evaluation by a tile of W problems: one problem alone fills a register with steps of its own.
 template <int W>
-constexpr int lanes_of_points = W == 1 && !PMP_CUDA ? newton_lanes : W;
+constexpr int lanes_of_points = W == 1 && !PMP_CUDA && !PMP_THREAD_TILES ? newton_lanes : W;
 
 // Rows of matrices. One problem alone has its components side by side: its rows are filled up to whole registers, so that
 // they are what steps together, and symmetric matrices are whole. With more lanes a row is as long as it has to be, and of
 // a symmetric matrix there is the lower triangle.
 template <int W>
 struct RowsOf {
-  static constexpr bool whole = W == 1 && !PMP_CUDA;
+  static constexpr bool whole = W == 1 && !PMP_CUDA && !PMP_THREAD_TILES;
   static PMP_INLINE constexpr int padded(int n) { return whole ? (n + 3) / 4 * 4 : n; }
   // Of a symmetric matrix of n rows: where row i begins, how long it is, and the numbers of all.
   static PMP_INLINE constexpr int first(int n, int i) { return whole ? i * padded(n) : i * (i + 1) / 2; }
@@ -45,7 +61,7 @@ struct RowsOf {
 template <class Real>
 PMP_INLINE void add_multiple(Real a, const Real* x, Real* y, int count) {
 #if !PMP_CUDA
-  if constexpr (Real::width == 1) {
+  if constexpr (RowsOf<Real::width>::whole) {
     using Four = Pack<double, 4>;
     const Four factor(*reinterpret_cast<const double*>(&a));
     const double* from = reinterpret_cast<const double*>(x);
@@ -61,7 +77,7 @@ PMP_INLINE void add_multiple(Real a, const Real* x, Real* y, int count) {
 template <class Real, class Factor, class Row>
 PMP_INLINE void add_products(int terms, Factor a, Row x, const Real* from, Real* to, int count) {
 #if !PMP_CUDA
-  if constexpr (Real::width == 1) {
+  if constexpr (RowsOf<Real::width>::whole) {
     using Four = Pack<double, 4>;
     const auto numbers = [](const Real* row) { return reinterpret_cast<const double*>(row); };
     for (int c = 0; c < count; c += 4) {
@@ -76,6 +92,7 @@ PMP_INLINE void add_products(int terms, Factor a, Row x, const Real* from, Real*
   }
 #endif
   int c = 0;
+  PMP_DEVICE_ROLLED
   for (; c + 2 <= count; c += 2) {
     Real one = from ? from[c] : Real(0), two = from ? from[c + 1] : Real(0);
     for (int j = 0; j < terms; ++j) {
@@ -87,6 +104,7 @@ PMP_INLINE void add_products(int terms, Factor a, Row x, const Real* from, Real*
   }
   if (c == count) return;
   Real sum = from ? from[c] : Real(0);
+  PMP_DEVICE_ROLLED
   for (int j = 0; j < terms; ++j) sum = fma(a(j), x(j)[c], sum);
   to[c] = sum;
 }

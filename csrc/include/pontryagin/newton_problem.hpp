@@ -6,6 +6,12 @@
 
 #include "tableau.hpp"
 
+// Sizes of arrays on the stack: components of y, equalities at the end. A kernel is told those of its problem.
+#ifndef PMP_MOST_COMPONENTS
+#define PMP_MOST_COMPONENTS 512
+#define PMP_MOST_END_EQUALITIES 64
+#endif
+
 namespace pontryagin {
 
 // Functions of a point, values apart from derivatives: steps, path constraints, the end, the start.

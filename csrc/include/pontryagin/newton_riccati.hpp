@@ -21,7 +21,7 @@ inline namespace PMP_ISA {
 template <int W>
 class NewtonRiccati {
  public:
-  using Real = Pack<double, W>;
+  using Real = TileReal<W>;
   using Lay = RowsOf<W>;
   static constexpr double definite_pivot = 1e-12;  // relative to the diagonal
   static constexpr double independent = 1e-11;
@@ -56,7 +56,7 @@ class NewtonRiccati {
   Real relaxed;          // one where the end has nothing but its penalty, else zero
 
   // With H + delta D, D = w_k proximal. Returns one for problems whose inertia is right, else zero.
-  Real factorise(const Real* hessian, const PointSlopes<Real>& slopes, Real delta) {
+  PMP_DEVICE_CALL Real factorise(const Real* hessian, const PointSlopes<Real>& slopes, Real delta) {
     Real good(1);
     const int last = p_.steps;
     Real* P = value_ + static_cast<long>(last) * ns_ * state();
@@ -78,7 +78,7 @@ class NewtonRiccati {
 
   // What the end needs beyond that, once the inertia is right: columns Y_k = (A + B K)' Y_{k+1} with Y_N = E', feeds
   // G_k = -(L L')^{-1} B' Y_{k+1}, and the inverse of -E ds_N/dnu = sum_k Y' B (L L')^{-1} B' Y + Y_0' P_0^{-1} Y_0.
-  void factorise_end(const PointSlopes<Real>& slopes) {
+  PMP_DEVICE_CALL void factorise_end(const PointSlopes<Real>& slopes) {
     if (r_ == 0) return;
     fill(end_inverse_, Real(0), static_cast<long>(r_) * r_);
     Real* Y = columns_ + static_cast<long>(p_.steps) * ns_ * r_;
@@ -122,9 +122,9 @@ class NewtonRiccati {
 
   // The step for g [N+1][nz] and these residuals. What a barrier costs in digits comes back when the derivative that is left
   // over is solved for once more; `matters` says of it, in the scales of the problems, from where it does.
-  void solve(const Real* hessian, const PointSlopes<Real>& slopes, Real delta, const Real* gradient,
-             const Residuals<Real>& wrong, double matters, const Real* scale, const Real* unit_end,
-             NewtonStep<Real>& step) {
+  PMP_DEVICE_CALL void solve(const Real* hessian, const PointSlopes<Real>& slopes, Real delta, const Real* gradient,
+                             const Residuals<Real>& wrong, double matters, const Real* scale, const Real* unit_end,
+                             NewtonStep<Real>& step) {
     solve_once(slopes, gradient, wrong.defect, wrong.initial, wrong.end, step, false, Real(1));
     const Real left = left_over(hessian, slopes, delta, gradient, wrong.end, step, scale, unit_end);
     const auto refined = !(left <= Real(matters));
@@ -198,7 +198,7 @@ class NewtonRiccati {
   }
 
   // L L' = a in place, with reciprocals on the diagonal; one where it is positive definite, else zero and some factor.
-  static Real cholesky(Real* a, int n) {
+  PMP_DEVICE_CALL static Real cholesky(Real* a, int n) {
     Real good(1);
     for (int j = 0; j < n; ++j) {
       const Real diagonal = a[place_of(j, j)];
@@ -219,7 +219,7 @@ class NewtonRiccati {
   }
 
   // v <- (L L')^{-1} v
-  static void solve_triangles(const Real* L, int n, Real* v) {
+  PMP_DEVICE_CALL static void solve_triangles(const Real* L, int n, Real* v) {
     for (int j = 0; j < n; ++j) {
       Real sum = v[j];
       for (int l = 0; l < j; ++l) sum = fnma(L[place_of(j, l)], v[l], sum);
@@ -269,8 +269,8 @@ class NewtonRiccati {
   }
 
   // The step, or `some` of it added to what is there.
-  void solve_once(const PointSlopes<Real>& slopes, const Real* gradient, const Real* defect, const Real* initial,
-                  const Real* miss, NewtonStep<Real>& step, bool add, Real some) {
+  PMP_DEVICE_CALL void solve_once(const PointSlopes<Real>& slopes, const Real* gradient, const Real* defect,
+                                  const Real* initial, const Real* miss, NewtonStep<Real>& step, bool add, Real some) {
     const int last = p_.steps;
     Real* q = slope_ + static_cast<long>(last) * state();
     for (int a = 0; a < state(); ++a) q[a] = a < ns_ ? gradient[static_cast<long>(last) * row() + a] : Real(0);
@@ -321,7 +321,7 @@ class NewtonRiccati {
         for (int i = 0; i < r_; ++i) q[a] = fma(Y[a * r_ + i], nu_[i], q[a]);
       add_value(value_ + static_cast<long>(k) * ns_ * state(), s, q);
       for (int a = 0; a < ns_; ++a) {
-        p[a] = add ? fma(some, q[a], p[a]) : q[a];
+        p[a] = add ? Real(fma(some, q[a], p[a])) : q[a];
         out[a] = add ? fma(some, s[a], out[a]) : s[a];
       }
       if (k == last) break;
@@ -355,12 +355,12 @@ class NewtonRiccati {
       Real reached = miss[i];
       for (int a = 0; a < ns_; ++a) reached = fma(slopes.end[static_cast<long>(i) * state() + a], s[a], reached);
       const Real found = fma(rho[i], reached, nu_[i]);
-      step.end[i] = add ? fma(some, found, step.end[i]) : found;
+      step.end[i] = add ? Real(fma(some, found, step.end[i])) : found;
     }
   }
 
   // s_0 = b - P_0^{-1} (q_0 + Y_0 nu + P_0 b), the second part in the free components alone
-  void first_state(const Real* initial, const Real* nu, Real* s) const {
+  PMP_DEVICE_CALL void first_state(const Real* initial, const Real* nu, Real* s) const {
     for (int a = 0; a < ns_; ++a) fixed_[a] = initial && !p_.free[a] ? initial[a] : Real(0);
     for (int a = 0; a < ns_; ++a) {
       Real sum = slope_[a];

@@ -10,7 +10,7 @@ inline namespace PMP_ISA {
 template <int W>
 class NewtonSearch {
  public:
-  using Real = Pack<double, W>;
+  using Real = TileReal<W>;
   using State = NewtonState<W>;
   using Direction = NewtonDirection<W>;
   using Lane = NewtonLane;

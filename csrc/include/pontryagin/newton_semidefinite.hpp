@@ -1,12 +1,13 @@
 // The pseudo-inverse of small positive semidefinite matrices, one for each lane, by Jacobi's rotations (1846).
 #pragma once
 
+#include "newton_problem.hpp"
 #include "pack.hpp"
 
 namespace pontryagin {
 inline namespace PMP_ISA {
 
-constexpr int most_end_equalities = 64;
+constexpr int most_end_equalities = PMP_MOST_END_EQUALITIES;
 
 // Eigenvalues on the diagonal of a (n x n), eigenvectors in columns.
 inline void rotate_to_diagonal(double* a, double* vectors, int n) {

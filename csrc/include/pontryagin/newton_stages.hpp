@@ -22,7 +22,7 @@ inline namespace PMP_ISA {
 template <int V>
 class NewtonStages {
  public:
-  using Real = Pack<double, V>;
+  using Real = TileReal<V>;
 
   // What is given of V steps: s_k [ns], v_k [nv], data at t_k and, where it is linear, at t_{k+1}; the scaled time t_k and h.
   struct Step {
@@ -66,9 +66,19 @@ class NewtonStages {
   // Arguments and results of the functions of a point, in the rows of the first stage.
   Real* point_rows() { return rows_[0]; }
   void call(point::Function function, Real* rows) {
+#if PMP_THREAD_TILES
+    call_point(function, reinterpret_cast<double*>(rows));
+#else
     f_.call[function](f_.self[function], reinterpret_cast<double*>(rows), fixed_[function]);
+#endif
   }
-  bool has(point::Function function) const { return f_.call[function] != nullptr; }
+  bool has(point::Function function) const {
+#if PMP_THREAD_TILES
+    return has_point(function);
+#else
+    return f_.call[function] != nullptr;
+#endif
+  }
 
   // F to next, and l.
   Real values(const Step& in, Real* next) {
@@ -98,7 +108,7 @@ class NewtonStages {
  private:
   const Real* results(int stage) const { return rows_[stage] + p_.rows_of_points.output; }
 
-  void enter(const Step& in, int stage) {
+  PMP_DEVICE_CALL void enter(const Step& in, int stage) {
     const PointRows& at = p_.rows_of_points;
     const double c = p_.tableau.c[stage], *weight = p_.tableau.a[stage];
     Real* rows = rows_[stage];
@@ -114,9 +124,9 @@ class NewtonStages {
       for (int a = 0; a < n_; ++a) rows[at.x + a] = fma(factor, results(j)[a], rows[at.x + a]);
     }
     for (int j = 0; j < m_; ++j)
-      rows[at.u + j] = p_.linear_control ? fma(Real(c), in.v[j], Real(1 - c) * in.s[n_ + j]) : in.v[j];
+      rows[at.u + j] = p_.linear_control ? Real(fma(Real(c), in.v[j], Real(1 - c) * in.s[n_ + j])) : in.v[j];
     for (int j = 0; j < p_.nd; ++j)
-      rows[at.d + j] = p_.linear_data ? fma(Real(c), in.d[p_.nd + j], Real(1 - c) * in.d[j]) : in.d[j];
+      rows[at.d + j] = p_.linear_data ? Real(fma(Real(c), in.d[p_.nd + j], Real(1 - c) * in.d[j])) : in.d[j];
   }
 
   // F and l of stages that have been called.
@@ -136,7 +146,7 @@ class NewtonStages {
 
   // Row a of I + h sum weight_i D_i, for a = n without I.
   void combine_slopes(int a, Real h, const double* weight, int count, Real* out) const {
-    Real factor[max_stages];
+    Pack<double, V> factor[max_stages];
     const Real* from[max_stages];
     int used = 0;
     for (int i = 0; i < count; ++i)
@@ -251,7 +261,7 @@ class NewtonStages {
     }
   }
 
-  static constexpr int max_rows = 512;  // components of y
+  static constexpr int max_rows = PMP_MOST_COMPONENTS;  // components of y
 
   const NewtonProblem& p_;
   const PointFunctions& f_;

@@ -19,6 +19,7 @@ enum class NewtonPhase : int {
 
 // One problem.
 struct NewtonLane {
+  NewtonLane() {}
   NewtonPhase phase = NewtonPhase::idle;
   long problem = 0;
   bool known = false;
@@ -41,7 +42,7 @@ struct NewtonLane {
 template <int W>
 class NewtonState {
  public:
-  using Real = Pack<double, W>;
+  using Real = TileReal<W>;
   using Lay = RowsOf<W>;
   using Lane = NewtonLane;
   using Phase = NewtonPhase;
@@ -105,7 +106,7 @@ class NewtonState {
 
   // The trials of these lanes become their points.
   template <class Mask>
-  void take_states(Mask mask) {
+  PMP_DEVICE_CALL void take_states(Mask mask) {
     const long states = (p.steps + 1L) * ns, controls = static_cast<long>(p.steps) * nv;
     for (long i = 0; i < states; ++i) z.s[i] = select(mask, trial.s[i], z.s[i]);
     for (long i = 0; i < controls; ++i) z.v[i] = select(mask, trial.v[i], z.v[i]);
@@ -119,8 +120,8 @@ class NewtonState {
   // Numbers of a row of z.
   PMP_INLINE int row() const { return Lay::padded(nz); }
 
-  void find_residuals(const Unknowns<Real>& z, const PointValues<Real>& values, const Real* sigma,
-                      Residuals<Real>& wrong) {
+  PMP_DEVICE_CALL void find_residuals(const Unknowns<Real>& z, const PointValues<Real>& values, const Real* sigma,
+                                      Residuals<Real>& wrong) {
     for (int k = 0; k < p.steps; ++k) {
       const Real* following = z.s + (k + 1L) * ns;
       Real* defect = wrong.defect + static_cast<long>(k) * ns;
@@ -152,7 +153,7 @@ class NewtonState {
     return worst;
   }
 
-  Real sum_of_violations(const Residuals<Real>& wrong) const {
+  PMP_DEVICE_CALL Real sum_of_violations(const Residuals<Real>& wrong) const {
     Real total(0);
     for (int k = 0; k < p.steps; ++k)
       for (int a = 0; a < ns; ++a) total = total + abs(wrong.defect[static_cast<long>(k) * ns + a] / scale[a]);
@@ -172,14 +173,15 @@ class NewtonState {
     for (int l = 0; l < W; ++l) theta[l] = at(total, l);
   }
 
-  void merit_of(const PointValues<Real>& values, const Residuals<Real>& wrong, const Real* sigma, Merit* merit) const {
+  PMP_DEVICE_CALL void merit_of(const PointValues<Real>& values, const Residuals<Real>& wrong, const Real* sigma,
+                                Merit* merit) const {
     const Real theta = sum_of_violations(wrong);
     const Real phi = fnma(mu(), barrier.logarithms(sigma), weight() * values.cost);
     for (int l = 0; l < W; ++l) merit[l] = {at(theta, l), at(phi, l)};
   }
 
   // Of dynamics, ends and path constraints, and by how far bounds are crossed.
-  void start_violation(const Unknowns<Real>& z, const PointValues<Real>& values, double* found) {
+  PMP_DEVICE_CALL void start_violation(const Unknowns<Real>& z, const PointValues<Real>& values, double* found) {
     barrier.each([&](int row, int k, const Inequality& one) {
       if (barrier.is_bound(one)) return;
       const Real c = values.path[barrier.path_row(k, one)];
@@ -197,7 +199,7 @@ class NewtonState {
   }
 
   // From the derivatives at the guess with weight one and no multipliers: pontryagin/optim/newton/scaling.py.
-  void measure_scales(int l) {
+  PMP_DEVICE_CALL void measure_scales(int l) {
     Lane& one = lane[l];
     const double infinity = __builtin_inf();
     for (int i = 0; i < nz; ++i) {
@@ -256,12 +258,13 @@ class NewtonState {
 
   // -- between lanes and the batch -----------------------------------------------------------------------------------
 
-  void load(int l, long problem) {
+  PMP_DEVICE_CALL void load(int l, long problem) {
     Lane& one = lane[l];
     one = Lane();
     one.problem = problem, one.phase = Phase::beginning;
     one.known = set.warm && batch.known != nullptr && batch.known[problem] != 0;
     const auto put = [l](Real* rows, const double* from, long count) {
+      PMP_DEVICE_ROLLED
       for (long i = 0; i < count; ++i) at(rows[i], l) = from[i];
     };
     put(steps.initial, batch.initial + problem * ns, ns), put(steps.theta, batch.theta + problem * p.q, p.q);
@@ -302,7 +305,7 @@ class NewtonState {
     for (long i = 0; i < static_cast<long>(p.steps) * nv; ++i) v[i] = at(z.v[i], l);
   }
 
-  void store(int l, NewtonStatus status) {
+  PMP_DEVICE_CALL void store(int l, NewtonStatus status) {
     const Lane& one = lane[l];
     const long b = one.problem, all = 2L * nz + p.rows;
     store_point(l);

@@ -12,11 +12,11 @@ inline namespace PMP_ISA {
 template <int W>
 class NewtonSteps {
  public:
-  using Real = Pack<double, W>;
+  using Real = TileReal<W>;
   using Lay = RowsOf<W>;
   static constexpr int V = lanes_of_points<W>;  // of an evaluation
   static constexpr int span = V / W;            // steps or nodes of one problem side by side
-  using Wide = Pack<double, V>;
+  using Wide = TileReal<V>;
 
   NewtonSteps(const NewtonProblem& problem, const PointFunctions& functions, Arena& arena)
       : p_(problem),
@@ -43,7 +43,7 @@ class NewtonSteps {
   Real *initial, *theta, *data;  // [ns], [q], [K][nd]
 
   // F, c, psi, J. NaN stays visible.
-  void values(const Unknowns<Real>& z, PointValues<Real>& found) {
+  PMP_DEVICE_CALL void values(const Unknowns<Real>& z, PointValues<Real>& found) {
     take_parameters();
     found.cost = Real(0);
     for (int k = 0; k < p_.steps; k += span) step_values(z, k, lanes_from(k, p_.steps), found);

@@ -16,7 +16,7 @@ inline namespace PMP_ISA {
 template <int W>
 class NewtonTile {
  public:
-  using Real = Pack<double, W>;
+  using Real = TileReal<W>;
   using Lay = RowsOf<W>;
   using State = NewtonState<W>;
   using Lane = NewtonLane;
@@ -138,7 +138,7 @@ class NewtonTile {
  private:
   // -- the phases of an iteration ------------------------------------------------------------------------------------
 
-  void linearise() {
+  PMP_DEVICE_CALL void linearise() {
     const auto multiplier = [&](int k, int i) {
       const int row = x_.row_of[k * x_.p.rows + i];
       return row < 0 ? Real(0) : x_.lambda[row];
