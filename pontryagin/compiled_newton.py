@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -96,7 +95,7 @@ def solve_compiled(
         history.append(_info(len(history) + 1, row, sweeps, time.perf_counter() - began))
         return callback is not None and bool(callback(history[-1]))
 
-    options = {**asdict(settings), "warm": isinstance(start, Warm)}
+    options = {**vars(settings), "warm": isinstance(start, Warm)}
     found = shooting.solve(unknowns, known, options, None if callback is None else told)
     for row in found["history"][len(history) :]:
         history.append(_info(len(history) + 1, row, 0, time.perf_counter() - began))

@@ -51,6 +51,9 @@ def read_guess(guess: Any, instances: Instances, kind: Kind, grid: TimeGrid) -> 
     if isinstance(guess, Start):
         return guess
     final_time = like.new_full((batch,), problem.t1_guess)
+    if guess is None:
+        middle = problem.control_set.middle().to(like)
+        return Start(Control(middle.expand(batch, rows_of(kind, grid), -1), kind, grid), final_time)
     multipliers = penalties = None
     if isinstance(guess, Answer):
         if guess.batch not in (None, 1, batch):
@@ -64,8 +67,6 @@ def read_guess(guess: Any, instances: Instances, kind: Kind, grid: TimeGrid) -> 
             penalties = known.penalties.to(like).expand(batch, -1)
     elif isinstance(guess, Control):
         control = guess
-    elif guess is None:
-        control = _rows(problem.control_set.middle(), problem.control_dim, kind)
     elif callable(guess):
         control = _function(guess, instances, kind, grid)
     else:

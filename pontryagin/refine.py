@@ -8,7 +8,8 @@ multipliers are kept. Refinement ends when, for every problem whose solve is not
 are below `accuracy`, or where the next grid would have more than LARGEST steps. After Newton's method, which knows
 costates and multipliers at all nodes, the steps that cost too much are divided (mesh.py); after the others, all. A
 batch has one grid, which suits all its problems. NaN is refined away where it can be: steps that are too long are one
-of its causes.
+of its causes. Problems whose answer is none of the differential equation begin again on the next grid; where the defect
+comes from a control that turns between nodes, they begin with another minimum of H there (branches.py).
 """
 
 from __future__ import annotations

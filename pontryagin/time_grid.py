@@ -52,7 +52,9 @@ class TimeGrid:
         """The grid of `steps` equal steps."""
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise ProblemError(f"a time grid of {steps!r} steps does not exist; give a whole number from 1")
-        return cls(torch.arange(steps + 1, dtype=torch.float64) / steps)
+        grid = cls.__new__(cls)  # nothing to check
+        object.__setattr__(grid, "nodes", torch.arange(steps + 1, dtype=torch.float64) / steps)
+        return grid
 
     @property
     def steps(self) -> int:
