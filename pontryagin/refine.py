@@ -66,6 +66,9 @@ ASTRAY = 0.1
 #: Defect from which it is asked whether the control turns between nodes, and how often at most.
 TURNED, TURNS = 1e-3, 4
 
+#: Times the accuracy that the defect of an answer may be on the last grid, as in verify().
+ALLOWED = 10
+
 #: How Newton's method may end from one start although another one leads to a solution, and so many are tried then.
 RETRIED = (Status.INFEASIBLE, Status.NOT_FINITE, Status.STALLED)
 RETRIES = 8
@@ -139,12 +142,21 @@ class Search:
                     before, found = found, self._on_finer(found, again, starts, seed, coarse)
                     complete = False
                 elif complete or Status.MAX_ITERATIONS not in found.result.status:
-                    return found
+                    return self._judged(found)
                 else:  # all the iterations that there are; what they change decides whether this grid is the last
                     found, complete = self._onward(self.instances, found, found.grid, None), True
         except KeyboardInterrupt:
             status = [Status.INTERRUPTED] * self.instances.batch
             return replace(found, result=replace(found.result, status=status))
+
+    def _judged(self, found: Found) -> Found:
+        """Problems that converged on a grid that is too coarse for them do not count as solved."""
+        coarse = ~(found.defects <= ALLOWED * self.options.accuracy)
+        status = [
+            Status.INACCURATE if one is Status.CONVERGED and coarse[b] else one
+            for b, one in enumerate(found.result.status)
+        ]
+        return replace(found, result=replace(found.result, status=status))
 
     def backend(self, grid: TimeGrid, scheme: str | None = None) -> SweepBackend:
         """The backend on a grid; the same request gives the same object."""

@@ -9,6 +9,10 @@ class Status(Enum):
     """How a solve ended; the value is a sentence with a remedy."""
 
     CONVERGED = "The optimality conditions hold to the tolerance."
+    INACCURATE = (
+        "The optimality conditions hold on the finest grid that is tried, whose steps are too long for the accuracy: "
+        "start from a guess whose control turns less, loosen accuracy, or name more steps."
+    )
     MAX_ITERATIONS = (
         "The limit of iterations was reached first: raise max_iterations, start from a better guess or use another "
         "method."

@@ -120,10 +120,9 @@ struct StepAdjoint {
 
 // The last weight that is not zero. Those before it are often small multiples of it, as 1, 2, 2, 1 of RK4.
 template <class Method>
-PMP_HD constexpr double last_weight(const Method& tableau) {
+PMP_INLINE double last_weight(const Method& tableau) {
   double weight = 1.0;
-  for (int i = 0; i < tableau.stages; ++i)
-    if (tableau.b[i] != 0.0) weight = tableau.b[i];
+  each(tableau.count(), [&](auto i) PMP_INLINE_LAMBDA { weight = tableau.b[i] != 0.0 ? tableau.b[i] : weight; });
   return weight;
 }
 

@@ -228,7 +228,7 @@ struct Functions {
   PMP_NOINLINE static void end_values(double* rows) {
     const RowsIn in{rows}; const RowsOut out{rows + 16 * group_threads}; (void)in;
     const Real v1 = in[9] * in[9];
-    const Real v2 = in[7] * in[1];
+    const Real v2 = in[1] * in[7];
     const Real v3 = v1 * v2;
     const Real v4 = in[9] * in[2];
     const Real v5 = fma(in[1], v4, Real(-1.0));
@@ -250,8 +250,8 @@ struct Functions {
   PMP_NOINLINE static void end_slopes(double* rows) {
     const RowsIn in{rows}; const RowsOut out{rows + 16 * group_threads}; (void)in;
     const Real v1 = in[9] * in[9];
-    const Real v2 = in[1] * v1;
-    const Real v3 = in[7] * v2;
+    const Real v2 = in[7] * v1;
+    const Real v3 = in[1] * v2;
     const Real v4 = in[1] * in[9];
     const Real v5 = fma(in[2], v4, Real(-1.0));
     const Real v6 = Real(-1.0) + in[4];
@@ -260,7 +260,7 @@ struct Functions {
     const Real v9 = Real(1.0) + in[3];
     const Real v10 = -v9;
     const Real v11 = Real(-1.0) + in[3];
-    const Real v12 = in[7] * v1;
+    const Real v12 = in[1] * v1;
     const Real v13 = in[7] * v4;
     const Real v14 = v13 + v13;
     const Real v15 = in[9] * in[2];
@@ -273,8 +273,8 @@ struct Functions {
     out[3] = v8;
     out[4] = v10;
     out[5] = v11;
-    out[6] = v12;
-    out[7] = v2;
+    out[6] = v2;
+    out[7] = v12;
     out[8] = v14;
     out[9] = v15;
     out[10] = v4;
