@@ -114,8 +114,8 @@ class Arena {
 };
 
 // The functions of a point, which the text of a problem defines.
-static bool has_point(point::Function function);
-static void call_point(point::Function function, double* rows);
+bool has_point(point::Function function);
+void call_point(point::Function function, double* rows);
 
 // Their arguments and results: rows of a thread.
 struct RowsIn {

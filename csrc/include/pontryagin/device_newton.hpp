@@ -1,8 +1,10 @@
 // Newton's method on a GPU, a thread a problem: a few iterations of each in one launch. Between launches everything stays in
 // memory; the host reads which ones still run, and starts others in their places.
 //
-// The text of a problem (pontryagin/codegen/cuda_newton.py) sets PMP_THREAD_TILES and has the functions of its points.
+// The text of a problem (pontryagin/codegen/cuda_newton.py) has the functions of its points.
 #pragma once
+
+#define PMP_THREAD_TILES 1  // device_columns.hpp
 
 #include "newton_tile.hpp"
 

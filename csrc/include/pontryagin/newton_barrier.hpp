@@ -87,11 +87,12 @@ class NewtonBarrier {
       const Real* G = slopes.path + path_row(k, one) * Lay::padded(nz_);
       for (int a = 0; a < nz_; ++a) add_multiple(stiff * G[a], G, H + Lay::first(nz_, a), Lay::length(nz_, a));
     });
-    if (!Lay::whole) return;
-    for (int k = 0; k <= p_.steps; ++k) {  // the upper triangle is the lower one, to the bit
-      Real* H = slopes.hessian + static_cast<long>(k) * size;
-      for (int a = 0; a < nz_; ++a)
-        for (int c = 0; c < a; ++c) H[Lay::first(nz_, c) + a] = H[Lay::first(nz_, a) + c];
+    if constexpr (Lay::whole) {
+      for (int k = 0; k <= p_.steps; ++k) {  // the upper triangle is the lower one, to the bit
+        Real* H = slopes.hessian + static_cast<long>(k) * size;
+        for (int a = 0; a < nz_; ++a)
+          for (int c = 0; c < a; ++c) H[Lay::first(nz_, c) + a] = H[Lay::first(nz_, a) + c];
+      }
     }
   }
 
