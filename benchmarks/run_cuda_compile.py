@@ -3,7 +3,8 @@
 Counted: opening NVRTC, printing the text, compiling it; not the capture of formulas, nor what a cache would save.
 Beside it what a thread takes: registers of 32 bits, bytes of stack, bytes of registers that go to memory; and bytes of
 machine code.
-Kernels of problems are those of J and dJ/du, 100 RK4 steps; those of nets sweep both ways, float32, 4096 samples.
+Kernels of problems are those of J and dJ/du, 100 RK4 steps; those of nets sweep both ways, float32, 4096 samples; that
+of Newton's method is of the cart-pole swing-up of the gallery.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from typing import Any
 
 import torch
 
+import pontryagin as pmp
 from benchmarks import machine, ours, workloads
 from benchmarks.report import Report
 from benchmarks.workloads.workload import Workload
 from pontryagin.backend.cuda_mlp import CudaMLP
+from pontryagin.backend.cuda_newton import text_of
 from pontryagin.backend.cuda_sweep import CudaSweep
+from pontryagin.backend.newton_functions import NewtonFunctions
 from pontryagin.backend.nvrtc import REPORT, Compiled, find_nvrtc
 from pontryagin.mlp import MLP
 from pontryagin.tableau import RK4
@@ -88,6 +92,8 @@ def kernels() -> dict[str, Kernel]:
             found[f"{workload.name}, {str(dtype).removeprefix('torch.')}"] = _of_problem(workload, dtype)
     for widths in NETS:
         found[f"net {'-'.join(map(str, widths))}"] = _of_net(widths)
+    newton = text_of(NewtonFunctions.of(pmp.problems.get("cartpole_kelly").problem()))
+    found["Newton's method, cart-pole"] = lambda architecture: lambda: newton
     return found
 
 

@@ -13,11 +13,13 @@ from again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from pontryagin.control_set import ControlSet
-from pontryagin.pointwise import Points
+from pontryagin.pointwise import Points, gradients, hamiltonian_value
 from pontryagin.problem import Problem
 
 #: Nodes whose controls are tried at all others, and iterations of the search for a minimum from each.
@@ -34,14 +36,11 @@ def calmer_branches(problem: Problem, points: Points, costate: Tensor) -> Tensor
     """(B, K, m) the control, or another one that minimises H better, or as well and varies less than half as much.
 
     points: (B, K, ...) at the nodes that belong to the control; costate (B, K, n). None where no problem has such a
-    control, where constraints along the path decide about u, or where functions do not take vmap.
+    control, and where constraints along the path decide about u.
     """
     if problem.functions.path_constraint is not None:
         return None
-    try:
-        candidates, value, own = _minima(problem, points, costate)
-    except Exception:  # vmap refuses with many types; a guess less
-        return None
+    candidates, value, own = _minima(problem, points, costate)
     best = value.amin(2, keepdim=True)
     even = value <= best + EQUAL * (1 + best.abs())
     size = 1 + points.control.abs().amax(1, keepdim=True)  # (B, 1, m)
@@ -66,24 +65,29 @@ def _minima(problem: Problem, points: Points, costate: Tensor) -> tuple[Tensor, 
 
     t, x, theta, d, p = map(flat, (points.time, points.state, points.parameters, points.data, costate))
 
-    def energy(u: Tensor, t: Tensor, x: Tensor, theta: Tensor, d: Tensor, p: Tensor) -> Tensor:
-        functions = problem.functions
-        return functions.running_cost(t, x, u, theta, d) + p @ functions.dynamics(t, x, u, theta, d)
+    def energy(u: Tensor) -> Tensor:
+        return hamiltonian_value(problem, Points(t, x, u, theta, d), p)
 
-    value_at, slope_at, curvature_at = (
-        torch.vmap(f) for f in (energy, torch.func.grad(energy), torch.func.jacrev(torch.func.grad(energy)))
-    )
     box, u, length = problem.control_set, starts.flatten(0, 2), torch.ones(batch * nodes * count, 1).to(starts)
-    given = (t, x, theta, d, p)
-    value = value_at(u, *given)
+    value = energy(u)
     own = value.reshape(batch, nodes, count)[:, :, 0]
     for _ in range(ITERATIONS):
-        trial = box.project(u + length * _step(box, u, slope_at(u, *given), curvature_at(u, *given)))
-        found = value_at(trial, *given)
+        trial = box.project(u + length * _step(box, u, *_derivatives(energy, u)))
+        found = energy(trial)
         lower = found < value
         u, value = torch.where(lower[:, None], trial, u), torch.where(lower, found, value)
         length = torch.where(lower[:, None], (2 * length).clamp(max=1), length / 4)
     return u.reshape(batch, nodes, count, m), value.reshape(batch, nodes, count).nan_to_num(torch.inf), own
+
+
+def _derivatives(energy: Callable[[Tensor], Tensor], u: Tensor) -> tuple[Tensor, Tensor]:
+    """H_u (P, m) and H_uu (P, m, m), whose rows do not know of each other."""
+    u = u.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        total = energy(u).sum()
+        slope = gradients(total, [u], curved=True)[0]
+        rows = [gradients(slope[:, j].sum(), [u], keep=True)[0] for j in range(u.shape[1])]
+    return slope.detach(), torch.stack(rows, 1)
 
 
 def _step(box: ControlSet, u: Tensor, slope: Tensor, curvature: Tensor) -> Tensor:

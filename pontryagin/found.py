@@ -61,13 +61,15 @@ def posed(instances: Instances, result: MethodResult) -> Instances:
 
 
 def picked(found: Found, rows: Tensor) -> Found:
-    result = found.result
+    result, defects = found.result, found.defects[rows] if len(found.defects) else found.defects
     if isinstance(result, NewtonAnswer):
-        return replace(found, result=result.pick(rows), iterations=found.iterations[rows])
+        return replace(found, result=result.pick(rows), iterations=found.iterations[rows], defects=defects)
     tensors = ("control", "final_time", "multipliers", "penalties", "iterations", "residual", "violation", "objective")
     picked = {name: getattr(result, name)[rows] for name in tensors}
     status = [result.status[i] for i in rows.tolist()]
-    return replace(found, result=replace(result, **picked, status=status), iterations=found.iterations[rows])
+    return replace(
+        found, result=replace(result, **picked, status=status), iterations=found.iterations[rows], defects=defects
+    )
 
 
 def rows_of(start: Start, rows: Tensor) -> Start:

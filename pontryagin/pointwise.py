@@ -104,11 +104,14 @@ def end(problem: Problem, time: Tensor, state: Tensor, parameters: Tensor, multi
     return End(cost.detach(), constraints.detach(), by_time, by_state)
 
 
-def gradients(total: Tensor, wanted: list[Tensor], keep: bool = False) -> tuple[Tensor, ...]:
-    """Derivatives of a scalar, zero where it is not reached; `keep` its graph for another call."""
+def gradients(total: Tensor, wanted: list[Tensor], keep: bool = False, curved: bool = False) -> tuple[Tensor, ...]:
+    """Derivatives of a scalar, zero where it is not reached; `keep` its graph for another call, `curved` to be derived
+    themselves."""
     if not total.requires_grad:
         return tuple(torch.zeros_like(value) for value in wanted)
-    return torch.autograd.grad(total, wanted, retain_graph=keep, allow_unused=True, materialize_grads=True)
+    return torch.autograd.grad(
+        total, wanted, retain_graph=keep or curved, create_graph=curved, allow_unused=True, materialize_grads=True
+    )
 
 
 def _rows(function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:

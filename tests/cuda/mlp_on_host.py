@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,26 @@ sys.path.append(str(Path(__file__).parents[1] / "neural"))
 from test_fused_mlp import Case, costate
 
 
-class Poisoned(CudaMLP):
-    """What it allocates holds NaN until it is written to."""
+def poisoned(tier: type[CudaMLP]) -> type[CudaMLP]:
+    """What these kernels allocate holds NaN until it is written to."""
 
-    def _empty(self, *shape: int) -> Tensor:
-        return super()._empty(*shape).fill_(torch.nan)
+    def empty(self: Any, *shape: int) -> Tensor:
+        return tier._empty(self, *shape).fill_(torch.nan)
+
+    return type("Poisoned", (tier,), {"_empty": empty})
 
 
-def kernels(case: Case, **device: Any) -> Poisoned:
-    return Poisoned(
+def kernels(
+    case: Case, tier: type[CudaMLP] = CudaMLP, emulator: Callable[..., Any] = BlockEmulator, **device: Any
+) -> CudaMLP:
+    return poisoned(tier)(
         case.mlp,
         case.tableau,
         case.x0.dtype,
         state_cost=case.state_cost,
         velocity_cost=case.velocity_cost,
         device=torch.device("cpu"),
-        on=BlockEmulator(**device),
+        on=emulator(**device),
     )
 
 

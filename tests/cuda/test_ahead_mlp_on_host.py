@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 from pathlib import Path
-from typing import Any
 
 import mlp_on_host
 import pytest
 import torch
 from ahead_emulator import AheadBlockEmulator, library
-from test_fused_mlp import SHAPES, Case, make_case
+from test_fused_mlp import SHAPES, make_case
 from test_mlp_on_host import DEEP, assert_as_expected
 
 from pontryagin.backend import cuda_ahead_mlp
 from pontryagin.backend.cuda_ahead_mlp import AheadMLP, AnyMlpJob
+from pontryagin.backend.cuda_mlp import CudaMLP
 from pontryagin.backend.toolchain import include_directory
 from pontryagin.errors import BackendError
 from pontryagin.tableau import TABLEAUS
 
-
-class Poisoned(AheadMLP):
-    """What it allocates holds NaN until it is written to."""
-
-    def _empty(self, *shape: int) -> torch.Tensor:
-        return super()._empty(*shape).fill_(torch.nan)
-
-
-def kernels(case: Case, **device: Any) -> Poisoned:
-    return Poisoned(
-        case.mlp,
-        case.tableau,
-        case.x0.dtype,
-        state_cost=case.state_cost,
-        velocity_cost=case.velocity_cost,
-        device=torch.device("cpu"),
-        on=AheadBlockEmulator(**device),
-    )
+kernels = functools.partial(mlp_on_host.kernels, tier=AheadMLP, emulator=AheadBlockEmulator)
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +58,7 @@ def test_segments_and_few_blocks_change_nothing() -> None:
 def test_kernels_for_one_net_give_the_same_bits_where_sums_lie_in_memory() -> None:
     """Products and sums are taken in the same order."""
     case = make_case((20, 24, 20), batch=19)
-    specific = mlp_on_host.Poisoned(
+    specific = mlp_on_host.poisoned(CudaMLP)(
         case.mlp, case.tableau, case.x0.dtype, device=torch.device("cpu"), on=mlp_on_host.BlockEmulator(1)
     )
     found, wanted = (sweeps.rollout(*case.arguments).final_state for sweeps in (kernels(case, processors=1), specific))
