@@ -34,6 +34,7 @@ from pontryagin.time_grid import TimeGrid
 ARCHITECTURES = (80, 90)
 PROBLEMS = (workloads.CARTPOLE, workloads.VAN_DER_POL, workloads.LORENZ, workloads.QUADROTOR, workloads.CHAIN)
 NETS = ((2, 64, 2), (32, 128, 32))
+SWING_UPS = ("cartpole_kelly",)  # of the gallery, by Newton's method
 BATCH, ROUNDS = 4096, 3
 
 #: What is waited for at most, for cart-pole.
@@ -92,8 +93,8 @@ def kernels() -> dict[str, Kernel]:
             found[f"{workload.name}, {str(dtype).removeprefix('torch.')}"] = _of_problem(workload, dtype)
     for widths in NETS:
         found[f"net {'-'.join(map(str, widths))}"] = _of_net(widths)
-    newton = text_of(NewtonFunctions.of(pmp.problems.get("cartpole_kelly").problem()))
-    found["Newton's method, cart-pole"] = lambda architecture: lambda: newton
+    for name in SWING_UPS:
+        found[f"Newton's method, {name}"] = _of_newton(name)
     return found
 
 
@@ -116,6 +117,11 @@ def _of_net(widths: tuple[int, ...]) -> Kernel:
         return lambda: sweeps.text(sweeps.blocks(BATCH))
 
     return kernel
+
+
+def _of_newton(name: str) -> Kernel:
+    functions = NewtonFunctions.of(pmp.problems.get(name).problem())
+    return lambda architecture: lambda: text_of(functions)
 
 
 def _in_new_process(write: Callable[[], str], architecture: int) -> tuple[float, Compiled]:
