@@ -15,18 +15,19 @@ class NewtonFilter {
   NewtonFilter() {}  // without pairs
   NewtonFilter(const NewtonFilter& other) { *this = other; }
   NewtonFilter& operator=(const NewtonFilter& other) {
-    largest_ = other.largest_, small_ = other.small_, count_ = other.count_;
+    largest_ = other.largest_, small_ = other.small_, patience_ = other.patience_, count_ = other.count_;
     for (int i = 0; i < count_; ++i) pair_[i] = other.pair_[i];
     return *this;
   }
 
   static constexpr double margin_theta = 1e-5, margin_phi = 1e-8, armijo = 1e-8;
   static constexpr double largest = 10, small = 1e-4;  // relative to max(1, theta) at the start
+  static constexpr int patience = 8;
   static constexpr double rounding = 10 * 2.220446049250313e-16;
 
   void begin(double theta) {
     const double unit = theta > 1 ? theta : 1;
-    largest_ = largest * unit, small_ = small * unit, count_ = 0;
+    largest_ = largest * unit, small_ = small * unit, patience_ = patience, count_ = 0;
   }
   void empty() { count_ = 0; }
 
@@ -66,6 +67,14 @@ class NewtonFilter {
     return accepts(trial) && (switched ? lower : better);
   }
 
+  // Whether a trial that is refused is taken all the same; there are only so many of them.
+  bool ventures(Merit at, Merit trial) {
+    const bool finite = trial.theta - trial.theta == 0 && trial.phi - trial.phi == 0;
+    const bool does = patience_ > 0 && finite && at.theta > small_ && trial.theta < largest_;
+    patience_ -= does ? 1 : 0;
+    return does;
+  }
+
   // Below this length no trial can be accepted.
   double shortest(Merit at, double slope) const {
     double bound = margin_theta;
@@ -87,7 +96,7 @@ class NewtonFilter {
 
   static constexpr int most = 256;
   double largest_ = 0, small_ = 0;
-  int count_ = 0;
+  int patience_ = 0, count_ = 0;
   Merit pair_[most];
 };
 

@@ -100,7 +100,8 @@ class NewtonSearch {
     for (int l = 0; l < W; ++l) {
       Lane& one = x_.lane[l];
       one.trial = merit[l];
-      one.taking = one.pending && x_.at(allowed, l) > 0 && (!along_path || is_near(one)) && is_good(l);
+      one.taking = one.pending && x_.at(allowed, l) > 0 &&
+                   (along_path ? is_near(one) && is_good(l) : is_good(l) || ventures(one));
     }
     take_trials();
   }
@@ -120,6 +121,13 @@ class NewtonSearch {
     one.joins = joins;
     if (one.restoring) return one.trial.theta <= (1 - 1e-4 * one.length) * one.at.theta;
     return accepted || (one.tiny && one.at.theta <= met && one.trial.phi - one.trial.phi == 0);
+  }
+
+  // A point from which a problem ventured is none that others are measured by.
+  static bool ventures(Lane& one) {
+    if (one.restoring || !one.filter.ventures(one.at, one.trial)) return false;
+    one.joins = false;
+    return true;
   }
 
   void end_search() {

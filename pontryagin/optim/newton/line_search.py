@@ -47,6 +47,7 @@ class Found:
     dual_alpha: Array  # (B,) of the multipliers of inequalities
     accepted: Mask  # (B,)
     joins: Mask  # (B,) the point where the search began joins the filter
+    ventured: Mask  # (B,) the step is one of those that the filter refuses
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class LineSearch:
         shortest = np.where(self.restoring, SHORTEST, search.shortest(self.filters, self.at, self.slope))
         batch = len(alpha)
         new = part_of(x, np.arange(batch))
-        accepted, joins = np.zeros(batch, dtype=bool), np.zeros(batch, dtype=bool)
+        accepted, joins, ventured = (np.zeros(batch, dtype=bool) for _ in range(3))
 
         def take(rows: Rows, points: Iterate, good: Mask, joining: Mask) -> None:
             put(new, rows[good], part_of(points, np.flatnonzero(good)))
@@ -83,6 +84,9 @@ class LineSearch:
         for _ in range(settings.trials if len(pending) else 0):
             points = self._straight(pending, alpha)
             good, joining, merit = self._judged(pending, alpha, points)
+            bold = self._ventures(pending, merit) & ~good
+            ventured[pending[bold]] = True
+            good, joining = good | bold, joining & ~bold
             take(pending, points, good, joining)
             straight, pending = merit.phi[~good], pending[~good]
             if len(pending):
@@ -98,7 +102,7 @@ class LineSearch:
         zero = np.zeros(batch)
         return Found(
             new, np.where(accepted, alpha, zero), np.where(accepted, dual_alpha, zero), accepted,
-            joins & ~self.restoring,
+            joins & ~self.restoring, ventured,
         )  # fmt: skip
 
     def _straight(self, rows: Rows, alpha: Array) -> Iterate:
@@ -123,6 +127,10 @@ class LineSearch:
         foreseen = np.where(np.isfinite(straight), straight - here.phi, 1 + np.abs(here.phi))
         near: Mask = merit.phi - here.phi <= np.abs(foreseen) + here.theta
         return near
+
+    def _ventures(self, rows: Rows, merit: Merit) -> Mask:
+        """Whether straight trials are taken even if they are refused."""
+        return part_of(self.filters, rows).ventures(part_of(self.at, rows), merit) & ~self.restoring[rows]
 
     def _judged(self, rows: Rows, alpha: Array, points: Iterate) -> tuple[Mask, Mask, Merit]:
         """Whether trials are good, whether their starting points join the filter then, and what they are worth."""

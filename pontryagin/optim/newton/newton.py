@@ -377,7 +377,8 @@ class _Solve:
     def _remember(self, at: Merit, ended: Found) -> None:
         """The filter; restorations that begin and end; searches that failed."""
         memory, settings, failed = self.memory, self.settings, ~ended.accepted
-        self.filters = self.filters.joined(at, ended.joins)
+        filters = self.filters.joined(at, ended.joins)
+        self.filters = replace(filters, patience=filters.patience - ended.ventured)
         feasible = self.measure.primal <= FEASIBLE * settings.tolerance
         short = ended.accepted & (ended.alpha < CRAWL) & ~memory.restoring & ~feasible
         begins = ~memory.restoring & ((failed & ~feasible) | (short & (memory.crawl + 1 >= CRAWLED)))

@@ -11,11 +11,16 @@ point (theta, phi) with slope m of phi along the step, a step of length alpha is
     else:                                                 theta <= (1 - 1e-5) theta_0 or phi <= phi_0 - 1e-8 theta_0
 
 and in the second case (theta_0, phi_0) joins the filter. (Waechter & Biegler 2006, section 2.3.)
+
+Far away, defects that the step's second-order error leaves are no sign of a bad step, and a filter that refuses them
+makes a problem creep. So PATIENCE straight trials that are refused are taken all the same, while theta_0 > SMALL and
+theta < LARGEST; after them the filter rules alone. (A watchdog without a way back: Chamberlain, Powell, Lemarechal &
+Pedersen, Mathematical Programming Study 16 (1982).)
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +31,9 @@ POWER_SLOPE, POWER_THETA = 2.3, 1.1
 
 #: Relative to max(1, theta) at the start: no trial may have more, and below the other one phi decides.
 LARGEST, SMALL = 10, 1e-4
+
+#: Trials of a problem that are taken although they are refused.
+PATIENCE = 8
 
 #: Rounding of phi, relative.
 ROUNDING = 10 * float(np.finfo(np.float64).eps)
@@ -38,6 +46,11 @@ class Merit:
     theta: Array  # (B,)
     phi: Array  # (B,)
 
+    @property
+    def finite(self) -> Mask:
+        """(B,)"""
+        return np.isfinite(self.theta) & np.isfinite(self.phi)
+
 
 @dataclass(frozen=True)
 class Filter:
@@ -46,25 +59,32 @@ class Filter:
     theta: Array  # (B, F)
     phi: Array  # (B, F)
     small: Array  # (B,)
+    patience: Array  # (B,)
 
     @classmethod
     def fresh(cls, theta: Array) -> Filter:
         """From theta (B,) at the start."""
         unit = np.maximum(1.0, theta)
-        return cls(LARGEST * unit[:, None], np.full((len(theta), 1), -np.inf), SMALL * unit)
+        patience = np.full(len(theta), PATIENCE)
+        return cls(LARGEST * unit[:, None], np.full((len(theta), 1), -np.inf), SMALL * unit, patience)
 
     def accepts(self, trial: Merit) -> Mask:
         """(B,) whether a trial is acceptable to the filter."""
-        finite = np.isfinite(trial.theta) & np.isfinite(trial.phi)
         better = (trial.theta[:, None] < self.theta) | (trial.phi[:, None] < self.phi)
-        return finite & better.all(1)
+        return trial.finite & better.all(1)
+
+    def ventures(self, at: Merit, trial: Merit) -> Mask:
+        """(B,) whether a straight trial that is refused is taken all the same."""
+        return (self.patience > 0) & trial.finite & (at.theta > self.small) & (trial.theta < self.theta[:, 0])
 
     def joined(self, at: Merit, which: Mask) -> Filter:
         """With the point, for the problems `which`."""
         theta = np.where(which, (1 - MARGIN_THETA) * at.theta, np.inf)
         phi = np.where(which, at.phi - MARGIN_PHI * at.theta, np.inf)
-        return Filter(
-            np.concatenate((self.theta, theta[:, None]), 1), np.concatenate((self.phi, phi[:, None]), 1), self.small
+        return replace(
+            self,
+            theta=np.concatenate((self.theta, theta[:, None]), 1),
+            phi=np.concatenate((self.phi, phi[:, None]), 1),
         )
 
     def emptied(self, which: Mask) -> Filter:
@@ -73,7 +93,7 @@ class Filter:
         clear = which[:, None] & later
         theta, phi = np.where(clear, np.inf, self.theta), np.where(clear, np.inf, self.phi)
         kept = np.isfinite(theta).any(0)
-        return Filter(theta[:, kept], phi[:, kept], self.small)
+        return replace(self, theta=theta[:, kept], phi=phi[:, kept])
 
 
 def verdict(filters: Filter, at: Merit, slope: Array, alpha: Array, trial: Merit) -> tuple[Mask, Mask]:
