@@ -58,9 +58,10 @@ class NewtonSearch {
     slope = fnma(x_.mu(), logs, slope);
     for (int l = 0; l < W; ++l) {
       Lane& one = x_.lane[l];
-      one.accepted = one.joins = one.pending = false;
+      one.accepted = one.joins = one.pending = one.curved = false;
       if (one.phase != Phase::running) continue;
       one.at = merit[l], one.slope = x_.at(slope, l), one.tiny = x_.at(largest, l) < tiny;
+      one.curved = one.delta == 0 && !one.restoring && one.complementarity <= centred && x_.at(largest, l) <= near;
       one.shortest = one.restoring ? shortest_restoring : one.filter.shortest(one.at, one.slope);
       one.pending = one.length > one.shortest;
     }
@@ -201,8 +202,8 @@ class NewtonSearch {
     }
   }
 
-  static constexpr double restored = 0.9, feasible_factor = 10.0, tiny = 1e-14, met = 1e-8, shortest_restoring = 1e-8,
-                          lowered = 1e-2, crawl = 0.1, slow = 1e-3;
+  static constexpr double near = 1e-4, centred = 1e-6, restored = 0.9, feasible_factor = 10.0, tiny = 1e-14, met = 1e-8,
+                          shortest_restoring = 1e-8, lowered = 1e-2, crawl = 0.1, slow = 1e-3;
   static constexpr int trusted = 4, crawled = 30, slowed = 10;
 
   State& x_;

@@ -25,7 +25,7 @@ struct NewtonLane {
   bool known = false;
   double weight = 1, mu = 1, delta = 0;
   double last_delta = 0, floor = 0, entry = 0;  // Memory of newton.py
-  bool restoring = false, lost = false, saddle = false;
+  bool restoring = false, lost = false, curved = false, saddle = false;
   int pushes = 0, crawl = 0, restorations = 0;
   int failures = 0, iteration = 0;
   double alpha = 0;

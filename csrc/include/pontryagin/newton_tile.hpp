@@ -258,7 +258,8 @@ class NewtonTile {
     bool some = false;
     for (int l = 0; l < W; ++l) {
       Lane& one = x_.lane[l];
-      one.saddle = one.phase == Phase::running && error_of(one) <= x_.set.tolerance && one.pushes < most_pushes;
+      one.saddle =
+          one.phase == Phase::running && error_of(one) <= x_.set.tolerance && !one.curved && one.pushes < most_pushes;
       some = some || one.saddle;
     }
     if (!some) return false;

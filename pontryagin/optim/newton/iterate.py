@@ -75,6 +75,7 @@ class Memory:
     entry: Array  # (B,) theta when the restoration began
     failures: NDArray[np.int64]  # (B,) searches in a row that failed
     lost: Mask  # (B,) a restoration that led nowhere
+    curved: Mask  # (B,) the Hessian was positive definite at a point as good as this one
     pushes: NDArray[np.int64]  # (B,) how often a saddle was left
     crawl: NDArray[np.int64]  # (B,) short steps in a row
     restorations: NDArray[np.int64]  # (B,) so far
@@ -89,6 +90,7 @@ class Memory:
             no,
             zero.copy(),
             np.zeros(batch, dtype=np.int64),
+            no.copy(),
             no.copy(),
             *(np.zeros(batch, dtype=np.int64) for _ in range(3)),
         )

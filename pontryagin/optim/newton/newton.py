@@ -83,6 +83,10 @@ FEASIBLE = 10.0
 #: the scaled variables is more negative than FLAT.
 PUSHES, PUSHED, FLAT = 3, 1e-2, 1e-6
 
+#: Points are as good as the same where no component moves by more, relative to the scales, and no product of a slack
+#: and its multiplier was larger.
+NEAR, CENTRED = 1e-4, 1e-6
+
 #: An answer that cannot be improved counts as solved with an error up to this.
 ACCEPTABLE = 1e-6
 
@@ -215,9 +219,11 @@ class _Solve:
         """Where all conditions of first order hold but the curvature is negative somewhere, move along it.
 
         With delta just enough, (H + delta D)^{-1} magnifies the directions of the most negative curvature in whatever
-        it is given. The point moves by PUSHED, in a direction that keeps the linearised constraints.
+        it is given. The point moves by PUSHED, in a direction that keeps the linearised constraints. Nobody looks
+        where the Hessian was positive definite at a point that is as good as the same.
         """
-        rows = np.flatnonzero((self.measure.error <= self.settings.tolerance) & (self.memory.pushes < PUSHES))
+        memory, met = self.memory, self.measure.error <= self.settings.tolerance
+        rows = np.flatnonzero(met & ~memory.curved & (memory.pushes < PUSHES))
         if not len(rows):
             return
         _, hessian = self._condensed(np.arange(len(self.rows)), self.residuals.path)
@@ -314,6 +320,9 @@ class _Solve:
             mu=x.mu,
         )
         self.alpha = ended.alpha
+        size = np.abs(direction.dz / self.scales.z[:, None]).max((1, 2))
+        curved = (self.delta == 0) & ~restoring & (self.measure.complementarity <= CENTRED) & (size <= NEAR)
+        self.memory = replace(self.memory, curved=curved)
         self.iteration += 1
         self.sweeps += len(self.rows)
         self._remember(at, ended)
@@ -404,6 +413,7 @@ class _Solve:
             entry=np.where(begins, at.theta, memory.entry),
             failures=np.where(blocked, memory.failures + 1, np.where(failed, memory.failures, 0)),
             lost=blind & ~lower,
+            curved=memory.curved,
             pushes=memory.pushes,
             crawl=np.where(lower, 0, crawl),
             restorations=memory.restorations + begins,
