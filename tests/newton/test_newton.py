@@ -60,10 +60,11 @@ def test_convergence_is_quadratic():
     assert min(orders) > 1.7, errors
 
 
-def test_cartpole_swings_up_from_no_guess_in_few_iterations():
+def test_cartpole_swings_up_from_no_guess_without_creeping():
+    """31 iterations, most of them with an eighth of the step, where no trial is taken that the filter refuses."""
     solution = newton(get("cartpole_kelly").problem(), steps=100)
     assert solution.success
-    assert solution.iterations < 60
+    assert solution.iterations < 20
     assert float(solution.objective) == pytest.approx(57.9447803067, rel=1e-3)
 
 
