@@ -303,3 +303,22 @@ def test_ill_posed_problems_end_in_the_right_status_within_few_iterations(name):
     solution = newton(problem, steps=30)
     assert solution.status is status, solution
     assert solution.iterations < 150
+
+
+# -- saddles -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["torch", "interpreter"])
+def test_a_rest_that_is_a_saddle_is_left(backend):
+    """x = u = p = 0 meets every condition of first order; beyond the conjugate point at pi / 2 it is no minimum."""
+    problem = pmp.Problem(
+        dynamics=integrator,
+        running_cost=lambda t, x, u: u[0] ** 2 / 2 - x[0] ** 2 / 2 + x[0] ** 4 / 4,
+        initial_state=[0.0],
+        control_bounds=(-5, 5),
+        final_time=3.0,
+        name="rest",
+    )
+    solution = pmp.solve(problem, method="newton", backend=backend, steps=30)
+    assert solution.success
+    assert float(solution.objective) < -0.1
