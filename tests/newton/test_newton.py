@@ -316,7 +316,7 @@ def test_a_rest_that_is_a_saddle_is_left(backend):
         running_cost=lambda t, x, u: u[0] ** 2 / 2 - x[0] ** 2 / 2 + x[0] ** 4 / 4,
         initial_state=[0.0],
         control_bounds=(-5, 5),
-        final_time=3.0,
+        horizon=(0.0, 3.0),
         name="rest",
     )
     solution = pmp.solve(problem, method="newton", backend=backend, steps=30)
