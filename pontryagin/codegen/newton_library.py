@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from pontryagin.codegen.model import LARGEST_INLINE, function_text
+from pontryagin.codegen.newton_step import StepFormulas
 from pontryagin.codegen.printer import Body, formula
 from pontryagin.graph import Node, operation_count
 from pontryagin.graph.order import inputs
 
+#: Steps with more elementary functions have them out of line.
+LARGEST_CALLS = 16
+
 
 def newton_text(
-    title: str, functions: Mapping[str, tuple[Sequence[Node], int]], row: Callable[[Node], int], rows: int
+    title: str,
+    functions: Mapping[str, tuple[Sequence[Node], int]],
+    row: Callable[[Node], int],
+    rows: int,
+    step: StepFormulas | None,
 ) -> str:
-    """The file. functions: name -> (results, the row where they begin), in the order of the core; row: of an input."""
+    """The file. functions: name -> (results, the row where they begin), in the order of the core; row: of an input;
+    step: whole steps, where they are not too long."""
     bodies = function_texts(
         functions,
         row,
@@ -22,6 +31,10 @@ def newton_text(
             f"const RowsIn<Real> in{{rows}}; const RowsOut<Real> out{{rows + {first} * Real::width}}; (void)in;"
         ),
     )
+    steps = "nullptr, nullptr"
+    if step is not None:
+        bodies += [_step_text("values", step), _step_text("derivatives", step)]
+        steps = ", ".join(f"Functions<Pack<double, newton_lanes>>::step_{part}" for part in ("values", "derivatives"))
     calls = ", ".join(
         f"Functions<Pack<double, newton_lanes>>::{name}" if outputs else "nullptr"
         for name, (outputs, _) in functions.items()
@@ -42,12 +55,31 @@ struct Functions {{
 {chr(10).join(bodies)}
 }};
 
-const NewtonTable table = {{newton_border, {rows}, {{{calls}}}}};
+const NewtonTable table = {{newton_border, {rows}, {{{calls}}}, {steps}}};
 
 }}  // namespace
 
 extern "C" __attribute__((visibility("default"))) const void* pontryagin_newton() {{ return &table; }}
 """
+
+
+def _step_text(part: str, step: StepFormulas) -> str:
+    """Of the values of a step, or of its derivatives as well."""
+    arrays = {"next": step.values[:-1], "cost": step.values[-1:]}
+    given = ["s", "v", "d", "theta", "tau", "h"]
+    if part == "derivatives":
+        arrays |= step.derivatives
+        given += ["costate", "weight"]
+    targets = {f"{name}[{i}]": node for name, nodes in arrays.items() for i, node in enumerate(nodes)}
+    names = ", ".join(f"{name}{{rows.{name}}}" for name in given)
+    results = ", ".join(f"{name}{{rows.{name}}}" for name in arrays)
+    unused = ", ".join(f"(void){name}" for name in given)
+    return function_text(
+        f"whole step, {part}",
+        f"static void step_{part}(const StepRows& rows)",
+        f"const RowsIn<Real> {names};\n    const RowsOut<Real> {results};\n    {unused};",
+        Body(targets, outlined=step.calls > LARGEST_CALLS, at_once=True),
+    )
 
 
 def plain(title: str) -> str:

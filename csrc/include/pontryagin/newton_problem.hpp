@@ -42,6 +42,15 @@ struct Entries {
 // Lanes of a tile for many problems.
 constexpr int newton_lanes = 8;
 
+// Whole steps of one method, `newton_lanes` of them side by side, in rows of so many numbers: what NewtonStages (
+// newton_stages.hpp) is given and what it finds. Costates, the weight of the cost and all but F and l are of derivatives.
+struct StepRows {
+  const double *s, *v, *d, *theta, *tau, *h;
+  double *next, *cost;
+  const double *costate = nullptr, *weight = nullptr;
+  double *jacobian = nullptr, *gradient = nullptr, *hessian = nullptr;
+};
+
 // The functions for packs of one width. Arguments and results are rows of W numbers: the arguments of all functions lie in
 // one order, results from `output` on.
 struct PointFunctions {
@@ -49,6 +58,9 @@ struct PointFunctions {
   const void* self[point::count] = {};
   long fixed_bytes[point::count] = {};  // memory that a function wants for itself, filled once by `prepare`
   void (*prepare[point::count])(const void* self, void* fixed) = {};
+  // Whole steps, where there are such: with exact Hessians.
+  void (*step_values)(const StepRows& rows) = nullptr;
+  void (*step_derivatives)(const StepRows& rows) = nullptr;
 };
 
 // Rows of the arguments, and where results begin.

@@ -82,6 +82,13 @@ class NewtonStages {
 
   // F to next, and l.
   Real values(const Step& in, Real* next) {
+#if !PMP_THREAD_TILES
+    if (f_.step_values != nullptr) {
+      Real cost;
+      f_.step_values(rows_of(in, next, cost));
+      return cost;
+    }
+#endif
     for (int i = 0; i < p_.tableau.stages; ++i) {
       enter(in, i);
       call(point::stage_values, rows_[i]);
@@ -91,6 +98,16 @@ class NewtonStages {
 
   // The same with derivatives. costate [n] and weight weigh the Hessian; without `exact`, l alone does.
   Real derivatives(const Step& in, const Real* costate, Real weight, bool exact, Real* next, const Derivatives& to) {
+#if !PMP_THREAD_TILES
+    if (exact && f_.step_derivatives != nullptr) {
+      Real cost;
+      StepRows rows = rows_of(in, next, cost);
+      rows.costate = numbers(costate), rows.weight = numbers(&weight);
+      rows.jacobian = numbers(to.jacobian), rows.gradient = numbers(to.gradient), rows.hessian = numbers(to.hessian);
+      f_.step_derivatives(rows);
+      return cost;
+    }
+#endif
     const Tableau& t = p_.tableau;
     for (int i = 0; i < t.stages; ++i) {
       enter(in, i);
@@ -106,6 +123,15 @@ class NewtonStages {
   }
 
  private:
+#if !PMP_THREAD_TILES
+  static PMP_INLINE double* numbers(Real* rows) { return reinterpret_cast<double*>(rows); }
+  static PMP_INLINE const double* numbers(const Real* rows) { return reinterpret_cast<const double*>(rows); }
+  StepRows rows_of(const Step& in, Real* next, Real& cost) const {
+    return {numbers(in.s),    numbers(in.v),  numbers(in.d),  numbers(theta),
+            numbers(&in.tau), numbers(&in.h), numbers(next), numbers(&cost)};
+  }
+#endif
+
   const Real* results(int stage) const { return rows_[stage] + p_.rows_of_points.output; }
 
   PMP_DEVICE_CALL void enter(const Step& in, int stage) {

@@ -8,12 +8,14 @@
 namespace pontryagin {
 
 // Raised whenever what crosses the border changes: a library built with other headers is refused.
-constexpr int newton_border = 2;
+constexpr int newton_border = 3;
 
 struct NewtonTable {
   int border;
   int rows;                                  // of arguments and results
   void (*call[point::count])(double* rows);  // for `newton_lanes` points
+  void (*step_values)(const StepRows& rows);
+  void (*step_derivatives)(const StepRows& rows);
 };
 
 inline namespace PMP_ISA {
