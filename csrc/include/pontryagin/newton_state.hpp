@@ -155,9 +155,11 @@ class NewtonState {
 
   PMP_DEVICE_CALL Real sum_of_violations(const Residuals<Real>& wrong) const {
     Real total(0);
-    for (int k = 0; k < p.steps; ++k)
-      for (int a = 0; a < ns; ++a) total = total + abs(wrong.defect[static_cast<long>(k) * ns + a] / scale[a]);
-    for (int a = 0; a < ns; ++a) total = total + abs(wrong.initial[a] / scale[a]);
+    for (int a = 0; a < ns; ++a) {
+      Real sum = abs(wrong.initial[a]);
+      for (int k = 0; k < p.steps; ++k) sum = sum + abs(wrong.defect[static_cast<long>(k) * ns + a]);
+      total = total + sum / scale[a];
+    }
     Real square(0);
     for (int i = 0; i < r; ++i) square = fma(wrong.end[i] / unit_end[i], wrong.end[i] / unit_end[i], square);
     if (r > 0) total = fma(Real(__builtin_sqrt(static_cast<double>(r))), sqrt(square), total);

@@ -205,6 +205,7 @@ class NewtonSteps {
     const auto straight = [&](const Real* from, const Real* change, long i)
                               PMP_INLINE_LAMBDA { return fma(alpha, spread_out(change[i]), spread_out(from[i])); };
     for (int a = 0; a < ns_; ++a) to.s[a] = straight(z.s, d.s, a);
+    Wide finite(1);
     for (int k = 0; k < p_.steps; ++k) {
       const long at = static_cast<long>(k) * ns_, feed = static_cast<long>(k) * p_.nv;
       Wide *const s = to.s + at, *const v = to.v + feed, *const next = s + ns_;
@@ -222,9 +223,24 @@ class NewtonSteps {
       }
       stages_.values({s, v, given, Wide(p_.nodes[k]), Wide(p_.nodes[k + 1] - p_.nodes[k])}, next);
       for (int a = n_; a < ns_; ++a) next[a] = p_.linear_control && a < n_ + m_ ? v[a - n_] : s[a];
-      for (int a = 0; a < ns_; ++a) next[a] = fnma(Wide(1) - alpha, spread_out(defect[at + a]), next[a]);
+      Wide kept = finite;
+      for (int a = 0; a < ns_; ++a) {
+        next[a] = fnma(Wide(1) - alpha, spread_out(defect[at + a]), next[a]);
+        kept = select(abs(next[a]) <= Wide(farthest), kept, Wide(0));
+      }
+      if (PMP_UNLIKELY(!all(kept > Wide(0)))) {
+        const auto here = kept > Wide(0), before = finite > Wide(0);
+        for (int a = 0; a < ns_; ++a) next[a] = select(here, next[a], straight(z.s, d.s, at + ns_ + a));
+        for (int j = 0; j < p_.nv; ++j)
+          v[j] = select(here, v[j], select(before, Wide(__builtin_nan("")), straight(z.v, d.v, feed + j)));
+        finite = kept;
+      }
     }
   }
+
+  // A path that comes to such numbers leads nowhere: its control is not a number there, so that nobody takes it, and it goes
+  // on along the straight line, where functions are quick.
+  static constexpr double farthest = 1e8;
 
   // A row of z, filled up.
   PMP_INLINE void put_row(const Wide* from, int l, Real* to) const {
