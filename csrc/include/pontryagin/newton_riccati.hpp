@@ -23,7 +23,6 @@ class NewtonRiccati {
  public:
   using Real = TileReal<W>;
   using Lay = RowsOf<W>;
-  static constexpr double definite_pivot = 1e-12;  // relative to the diagonal
   static constexpr double independent = 1e-11;
 
   NewtonRiccati(const NewtonProblem& problem, Arena& arena)
@@ -42,7 +41,7 @@ class NewtonRiccati {
     product_ = arena.take<Real>(static_cast<long>(ns_) * row());
 
     q_ = arena.take<Real>(Lay::all(nz_)), initial_ = arena.take<Real>(triangle(ns_));
-    end_inverse_ = arena.take<Real>(static_cast<long>(r_) * r_);
+    end_inverse_ = arena.take<Real>(static_cast<long>(r_) * r_), end_factor_ = arena.take<Real>(triangle(r_));
     pushed_ = arena.take<Real>(state()), pulled_ = arena.take<Real>(row()), s_[0] = arena.take<Real>(state());
     s_[1] = arena.take<Real>(state()), fixed_ = arena.take<Real>(state()), v_ = arena.take<Real>(row());
     rest_ = arena.take<Real>(r_), nu_ = arena.take<Real>(r_), missed_ = arena.take<Real>(r_);
@@ -117,7 +116,7 @@ class NewtonRiccati {
         for (int a = 0; a < ns_; ++a)
           end_inverse_[i * r_ + l] = fma(v_[a], columns_[a * r_ + l], end_inverse_[i * r_ + l]);
     }
-    invert_semidefinite(end_inverse_, r_, independent);
+    invert_semidefinite(end_inverse_, r_, independent, end_factor_, rest_);
   }
 
   // The step for g [N+1][nz] and these residuals. What a barrier costs in digits comes back when the derivative that is left
@@ -193,27 +192,6 @@ class NewtonRiccati {
       Real* out = K + j * state();
       for (int l = j + 1; l < nv_; ++l) add_multiple(L[place_of(l, j)], K + l * state(), out, state());
       for (int a = 0; a < ns_; ++a) out[a] = -(out[a] * L[place_of(j, j)]);
-    }
-    return good;
-  }
-
-  // L L' = a in place, with reciprocals on the diagonal; one where it is positive definite, else zero and some factor.
-  PMP_DEVICE_CALL static Real cholesky(Real* a, int n) {
-    Real good(1);
-    for (int j = 0; j < n; ++j) {
-      const Real diagonal = a[place_of(j, j)];
-      Real pivot = diagonal;
-      for (int l = 0; l < j; ++l) pivot = fnma(a[place_of(j, l)], a[place_of(j, l)], pivot);
-      const auto fine = (diagonal > Real(0)) & (pivot > Real(definite_pivot) * diagonal) & (pivot < Real(1e300));
-      good = select(fine, good, Real(0));
-      pivot = select(fine, pivot, Real(1));
-      const Real inverse = Real(1) / sqrt(pivot);
-      a[place_of(j, j)] = inverse;
-      for (int i = j + 1; i < n; ++i) {
-        Real sum = a[place_of(i, j)];
-        for (int l = 0; l < j; ++l) sum = fnma(a[place_of(i, l)], a[place_of(j, l)], sum);
-        a[place_of(i, j)] = sum * inverse;
-      }
     }
     return good;
   }
@@ -434,7 +412,7 @@ class NewtonRiccati {
   const int moved_;
   int free_count_ = 0;
   Real *value_, *gain_, *factor_, *slope_, *feed_, *columns_, *column_feed_, *left_, *product_, *q_, *initial_,
-      *end_inverse_, *pushed_, *pulled_, *s_[2], *fixed_, *v_, *rest_, *nu_, *missed_;
+      *end_inverse_, *end_factor_, *pushed_, *pulled_, *s_[2], *fixed_, *v_, *rest_, *nu_, *missed_;
 };
 
 }  // namespace PMP_ISA
