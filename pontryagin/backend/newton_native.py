@@ -13,6 +13,7 @@ from pontryagin.backend.newton_functions import NewtonFunctions
 from pontryagin.backend.toolchain import CompileError, find_compiler
 from pontryagin.codegen.bytecode import digest_of_graphs
 from pontryagin.codegen.newton_library import newton_text
+from pontryagin.codegen.newton_riccati import LARGEST_RICCATI, RiccatiShape
 from pontryagin.codegen.newton_step import LARGEST_STEP, StepFormulas, StepKind
 from pontryagin.errors import BackendError
 
@@ -54,8 +55,22 @@ def choose(functions: NewtonFunctions, backend: str, batch: int, steps: int, kin
 def text_of(functions: NewtonFunctions, kind: StepKind) -> str:
     """The C++ text of the library."""
     step = StepFormulas(functions.stage, kind)
-    fits = step.operations <= LARGEST_STEP
-    return newton_text(functions.title, functions.texts, functions.row, functions.rows.count, step if fits else None)
+    shape = RiccatiShape(
+        n=step.n,
+        ns=step.ns,
+        nz=step.nz,
+        moved=step.m if kind.linear_control else 0,
+        ends=functions.equations.equality_count,
+        jacobian=step.known_slopes,
+    )
+    return newton_text(
+        functions.title,
+        functions.texts,
+        functions.row,
+        functions.rows.count,
+        step if step.operations <= LARGEST_STEP else None,
+        shape if shape.operations <= LARGEST_RICCATI else None,
+    )
 
 
 def key_of(functions: NewtonFunctions) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from pontryagin.codegen.model import LARGEST_INLINE, function_text
+from pontryagin.codegen.newton_riccati import RiccatiShape, riccati_text
 from pontryagin.codegen.newton_step import StepFormulas
 from pontryagin.codegen.printer import Body, formula
 from pontryagin.graph import Node, operation_count
@@ -20,9 +21,10 @@ def newton_text(
     row: Callable[[Node], int],
     rows: int,
     step: StepFormulas | None,
+    riccati: RiccatiShape | None,
 ) -> str:
     """The file. functions: name -> (results, the row where they begin), in the order of the core; row: of an input;
-    step: whole steps, where they are not too long."""
+    step: whole steps, riccati: steps of the recursion, where they are not too long."""
     bodies = function_texts(
         functions,
         row,
@@ -35,6 +37,12 @@ def newton_text(
     if step is not None:
         bodies += [_step_text("values", step), _step_text("derivatives", step)]
         steps = ", ".join(f"Functions<Pack<double, newton_lanes>>::step_{part}" for part in ("values", "derivatives"))
+    solves = "nullptr, nullptr"
+    if riccati is not None:
+        bodies.append(riccati_text(riccati))
+        known = ("back", "end") if riccati.ends else ("back",)
+        solves = ", ".join(f"Functions<Pack<double, newton_lanes>>::riccati_{part}" for part in known)
+        solves += "" if riccati.ends else ", nullptr"
     calls = ", ".join(
         f"Functions<Pack<double, newton_lanes>>::{name}" if outputs else "nullptr"
         for name, (outputs, _) in functions.items()
@@ -55,7 +63,7 @@ struct Functions {{
 {chr(10).join(bodies)}
 }};
 
-const NewtonTable table = {{newton_border, {rows}, {{{calls}}}, {steps}}};
+const NewtonTable table = {{newton_border, {rows}, {{{calls}}}, {steps}, {solves}}};
 
 }}  // namespace
 

@@ -80,6 +80,12 @@ class StepFormulas:
         return {"jacobian": self.jacobian, "gradient": self.gradient, "hessian": self.hessian}
 
     @property
+    def known_slopes(self) -> list[list[float | None]]:
+        """Zeros and ones in F_z (n, nz)."""
+        known = [node.value if node.is_value(0.0) or node.is_value(1.0) else None for node in self.jacobian]
+        return [known[a * self.nz : (a + 1) * self.nz] for a in range(self.n)]
+
+    @property
     def operations(self) -> int:
         """Of a step with all its derivatives."""
         return operation_count([*self.values, *self.jacobian, *self.gradient, *self.hessian])

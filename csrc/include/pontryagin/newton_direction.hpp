@@ -15,7 +15,7 @@ class NewtonDirection {
   using Lane = NewtonLane;
   using Phase = NewtonPhase;
 
-  NewtonDirection(State& state, Arena& arena) : x_(state), riccati_(state.p, arena) {
+  NewtonDirection(State& state, Arena& arena) : x_(state), riccati_(state.p, state.functions, arena) {
     gradient_ = arena.take<Real>((x_.p.steps + 1L) * x_.row());
   }
 

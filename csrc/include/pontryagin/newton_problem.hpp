@@ -51,6 +51,20 @@ struct StepRows {
   double *jacobian = nullptr, *gradient = nullptr, *hessian = nullptr;
 };
 
+// One step of the Riccati recursion, as in newton_riccati.hpp: what it needs of the next one, F_z, H and delta w_k; what it
+// finds. And what the end needs of it, with the sum so far and after it.
+struct RiccatiRows {
+  const double *next_value, *jacobian, *hessian, *regular, *proximal;
+  double *value, *gain, *factor, *good;
+};
+struct RiccatiEndRows {
+  const double *next_columns, *jacobian, *gain, *factor, *sum;
+  double *columns, *feed, *added;
+};
+
+// The smallest pivot of what is positive definite, relative to the diagonal.
+constexpr double definite_pivot = 1e-12;
+
 // The functions for packs of one width. Arguments and results are rows of W numbers: the arguments of all functions lie in
 // one order, results from `output` on.
 struct PointFunctions {
@@ -61,6 +75,8 @@ struct PointFunctions {
   // Whole steps, where there are such: with exact Hessians.
   void (*step_values)(const StepRows& rows) = nullptr;
   void (*step_derivatives)(const StepRows& rows) = nullptr;
+  void (*riccati_back)(const RiccatiRows& rows) = nullptr;
+  void (*riccati_end)(const RiccatiEndRows& rows) = nullptr;
 };
 
 // Rows of the arguments, and where results begin.

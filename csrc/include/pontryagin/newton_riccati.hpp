@@ -25,8 +25,9 @@ class NewtonRiccati {
   using Lay = RowsOf<W>;
   static constexpr double independent = 1e-11;
 
-  NewtonRiccati(const NewtonProblem& problem, Arena& arena)
+  NewtonRiccati(const NewtonProblem& problem, const PointFunctions& functions, Arena& arena)
       : p_(problem),
+        f_(functions),
         n_(p_.n),
         nv_(p_.nv),
         ns_(p_.ns),
@@ -87,6 +88,12 @@ class NewtonRiccati {
       const Real *next = columns_ + (k + 1L) * ns_ * r_, *J = slopes.jacobian + static_cast<long>(k) * n_ * row();
       const Real *K = gain_ + static_cast<long>(k) * nv_ * state(), *L = factor_ + static_cast<long>(k) * triangle(nv_);
       Real *here = columns_ + static_cast<long>(k) * ns_ * r_, *G = column_feed_ + static_cast<long>(k) * nv_ * r_;
+      if constexpr (compiled)
+        if (f_.riccati_end != nullptr) {
+          f_.riccati_end({numbers(next), numbers(J), numbers(K), numbers(L), numbers(end_inverse_), numbers(here),
+                          numbers(G), numbers(end_inverse_)});
+          continue;
+        }
       for (int i = 0; i < r_; ++i) {
         pull(J, next + i, r_, pulled_);
         for (int j = 0; j < nv_; ++j) v_[j] = pulled_[ns_ + j];
@@ -150,6 +157,16 @@ class NewtonRiccati {
   // Q and what follows from it at step k.
   Real step_back(int k, const Real* H, const PointSlopes<Real>& slopes, Real delta) {
     const Real *P = value_ + (k + 1L) * ns_ * state(), *J = slopes.jacobian + static_cast<long>(k) * n_ * row();
+    if constexpr (compiled)
+      if (f_.riccati_back != nullptr) {
+        const Real regular = delta * Real(p_.weights[k]);
+        Real good;
+        f_.riccati_back({numbers(P), numbers(J), numbers(H), numbers(&regular), numbers(proximal),
+                         numbers(value_ + static_cast<long>(k) * ns_ * state()),
+                         numbers(gain_ + static_cast<long>(k) * nv_ * state()),
+                         numbers(factor_ + static_cast<long>(k) * triangle(nv_)), numbers(&good)});
+        return good;
+      }
     for (int i = 0; i < ns_; ++i) {  // P J
       Real* out = product_ + static_cast<long>(i) * row();
       const Real* from = P + i * state();
@@ -403,7 +420,13 @@ class NewtonRiccati {
     return worst;
   }
 
+  // Whether compiled functions may step here; they are of many problems.
+  static constexpr bool compiled = W == newton_lanes && !PMP_THREAD_TILES && !PMP_CUDA;
+  static PMP_INLINE const double* numbers(const Real* rows) { return reinterpret_cast<const double*>(rows); }
+  static PMP_INLINE double* numbers(Real* rows) { return reinterpret_cast<double*>(rows); }
+
   const NewtonProblem& p_;
+  const PointFunctions& f_;
   const int n_;
   const int nv_;
   const int ns_;

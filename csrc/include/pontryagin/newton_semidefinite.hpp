@@ -9,8 +9,6 @@ inline namespace PMP_ISA {
 
 constexpr int most_end_equalities = PMP_MOST_END_EQUALITIES;
 
-constexpr double definite_pivot = 1e-12;  // relative to the diagonal
-
 // L L' = a in place, lower triangles by rows, with reciprocals on the diagonal; one where it is positive definite, else zero
 // and some factor.
 template <class Real>

@@ -173,7 +173,7 @@ class NewtonStages {
   // Row a of I + h sum weight_i D_i, for a = n without I.
   void combine_slopes(int a, Real h, const double* weight, int count, Real* out) const {
     Pack<double, V> factor[max_stages];
-    const Real* from[max_stages];
+    const Real* from[max_stages] = {};
     int used = 0;
     for (int i = 0; i < count; ++i)
       if (weight[i] != 0) factor[used] = h * Real(weight[i]), from[used++] = slopes_[i] + static_cast<long>(a) * nz_;

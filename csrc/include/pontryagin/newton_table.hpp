@@ -8,7 +8,7 @@
 namespace pontryagin {
 
 // Raised whenever what crosses the border changes: a library built with other headers is refused.
-constexpr int newton_border = 3;
+constexpr int newton_border = 4;
 
 struct NewtonTable {
   int border;
@@ -16,6 +16,8 @@ struct NewtonTable {
   void (*call[point::count])(double* rows);  // for `newton_lanes` points
   void (*step_values)(const StepRows& rows);
   void (*step_derivatives)(const StepRows& rows);
+  void (*riccati_back)(const RiccatiRows& rows);
+  void (*riccati_end)(const RiccatiEndRows& rows);
 };
 
 inline namespace PMP_ISA {
