@@ -75,6 +75,7 @@ struct PointFunctions {
   // Whole steps, where there are such: with exact Hessians.
   void (*step_values)(const StepRows& rows) = nullptr;
   void (*step_derivatives)(const StepRows& rows) = nullptr;
+  void (*two_step_values)(const StepRows& rows) = nullptr;  // rows of two steps, one after the other
   void (*riccati_back)(const RiccatiRows& rows) = nullptr;
   void (*riccati_end)(const RiccatiEndRows& rows) = nullptr;
 };

@@ -96,6 +96,18 @@ class NewtonStages {
     return finish(in, next);
   }
 
+  // The same of two steps whose rows lie one after the other, where functions have them in pairs.
+#if PMP_THREAD_TILES
+  bool in_pairs() const { return false; }
+  void two_values(const Real*, const Real*, const Real*, const Real*, const Real*, Real*, Real*) {}
+#else
+  bool in_pairs() const { return f_.two_step_values != nullptr; }
+  void two_values(const Real* s, const Real* v, const Real* d, const Real* tau, const Real* h, Real* next, Real* cost) {
+    f_.two_step_values(
+        {numbers(s), numbers(v), numbers(d), numbers(theta), numbers(tau), numbers(h), numbers(next), numbers(cost)});
+  }
+#endif
+
   // The same with derivatives. costate [n] and weight weigh the Hessian; without `exact`, l alone does.
   Real derivatives(const Step& in, const Real* costate, Real weight, bool exact, Real* next, const Derivatives& to) {
 #if !PMP_THREAD_TILES
