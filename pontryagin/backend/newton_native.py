@@ -81,7 +81,7 @@ def key_of(functions: NewtonFunctions) -> str:
 
 
 def _key_of_steps(functions: NewtonFunctions, kind: StepKind) -> str:
-    return repr((key_of(functions), kind))
+    return repr((key_of(functions), kind, LARGEST_STEP, LARGEST_RICCATI))
 
 
 def _refuse_long(functions: NewtonFunctions) -> None:

@@ -86,7 +86,7 @@ constexpr void (*in_pairs)(const StepRows&) = nullptr;
 
 def _step_text(part: str, step: StepFormulas) -> str:
     """Of the values of a step, or of its derivatives as well."""
-    arrays = {"next": step.values[:-1], "cost": step.values[-1:]}
+    arrays: dict[str, Sequence[Node]] = {"next": step.values[:-1], "cost": step.values[-1:]}
     given = ["s", "v", "d", "theta", "tau", "h"]
     if part == "derivatives":
         arrays |= step.derivatives

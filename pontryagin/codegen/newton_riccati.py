@@ -1,12 +1,12 @@
 """One step of the Riccati recursion without loops, for the sizes and the zeros of one problem.
 
-Statements and their order are those of csrc/include/pontryagin/newton_riccati.hpp, which explains them: what is left out
-are products with zeros and ones in F_z, so that results are the same to the bit.
+Statements and their order are those of csrc/include/pontryagin/newton_riccati.hpp, which explains them. What is
+left out are products with zeros and ones in F_z, so that results are the same to the bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 #: Longer steps are left to the loops of the core.
@@ -110,7 +110,8 @@ class _Writer:
                 yield f"gain[{j * ns + a}] = k{j}_{a};"
         for a in range(ns):
             for b in range(a + 1):
-                yield f"const Real p{a}_{b} = {_chain('fma', f'q{a}_{b}', [(f'-x{j}_{a}', f'x{j}_{b}') for j in range(nv)])};"
+                squares = [(f"-x{j}_{a}", f"x{j}_{b}") for j in range(nv)]
+                yield f"const Real p{a}_{b} = {_chain('fma', f'q{a}_{b}', squares)};"
                 yield f"value[{a * ns + b}] = p{a}_{b};"
                 if a != b:
                     yield f"value[{b * ns + a}] = p{a}_{b};"
@@ -126,15 +127,15 @@ class _Writer:
         for i in range(ends):
             column = [f"next_columns[{a * ends + i}]" for a in range(ns)]
             for c in range(nz):
-                terms = [(column[j], self._entry(j, c)) for j in range(n)]
+                terms: list[tuple[str, str | float]] = [(column[j], self._entry(j, c)) for j in range(n)]
                 if c >= ns and c - ns < moved:
                     terms.append((column[n + c - ns], 1.0))
                 elif n + moved <= c < ns:
                     terms.append((column[c], 1.0))
                 yield f"const Real y{i}_{c} = {_sum(None, terms) or 'Real(0)'};"
             for a in range(ns):
-                terms = [(f"y{i}_{ns + j}", f"gain[{j * ns + a}]") for j in range(nv)]
-                yield f"columns[{a * ends + i}] = {_chain('fma', f'y{i}_{a}', terms)};"
+                fed = [(f"y{i}_{ns + j}", f"gain[{j * ns + a}]") for j in range(nv)]
+                yield f"columns[{a * ends + i}] = {_chain('fma', f'y{i}_{a}', fed)};"
             for j in range(nv):
                 above = [(f"factor[{j * (j + 1) // 2 + k}]", f"g{i}_{k}") for k in range(j)]
                 diagonal = f"factor[{j * (j + 1) // 2 + j}]"
@@ -142,8 +143,8 @@ class _Writer:
         for i in range(ends):
             for k in range(i + 1):
                 place = i * ends + k
-                terms = [(f"g{i}_{j}", f"g{k}_{j}") for j in range(nv)]
-                yield f"added[{place}] = {_chain('fma', f'sum[{place}]', terms)};"
+                squares = [(f"g{i}_{j}", f"g{k}_{j}") for j in range(nv)]
+                yield f"added[{place}] = {_chain('fma', f'sum[{place}]', squares)};"
         for i in range(ends):
             for j in reversed(range(nv)):
                 below = [(f"factor[{k * (k + 1) // 2 + j}]", f"f{i}_{k}") for k in range(j + 1, nv)]

@@ -2,8 +2,8 @@
 
 This is the recursion of csrc/include/pontryagin/newton_stages.hpp, which explains it, written out on the graph of a
 stage: what is zero or one in Y_i and D_i is known here, and the Hessian of a stage shares its sines with the Jacobian.
-Inputs of the graphs: s (x, u_k of a linear control, optimised theta, t1), v, d (at both ends where it is linear), theta,
-tau, h, and for the Hessian the costate and the weight of the cost.
+Inputs of the graphs: s (x, u_k of a linear control, optimised theta, t1), v, d (at both ends where it is linear),
+theta, tau, h, and for the Hessian the costate and the weight of the cost.
 """
 
 from __future__ import annotations
@@ -64,10 +64,8 @@ class StepFormulas:
             self._enter(i, {j: h * a for j, a in enumerate(tableau.a[i][:i]) if a})
         self.shares = {i: h * b for i, b in enumerate(tableau.b) if b}
         weight = self.graph.input("weight", 0)
-        self.values = [
-            _total(self.graph.input("s", a) if a < self.n else zero, ((f, self.found[i][a]) for i, f in self.shares.items()))
-            for a in range(self.n + 1)
-        ]
+        start = [*(self.graph.input("s", a) for a in range(self.n)), zero]
+        self.values = [_total(x, ((f, self.found[i][a]) for i, f in self.shares.items())) for a, x in enumerate(start)]
         last = [self._combined(a, self.shares) for a in range(self.n + 1)]
         self.jacobian = [row.get(c, zero) for row in last[: self.n] for c in range(self.nz)]
         self.gradient = [weight * last[self.n].get(c, zero) for c in range(self.nz)]
@@ -105,7 +103,9 @@ class StepFormulas:
         self.found.append(self._translated(i, self.stage.values))
         entries = self._translated(i, [*self.stage.jacobian.values()])
         self.entries.append(dict(zip(self.stage.jacobian, entries, strict=True)))
-        self.rows.append([*(self._combined(a, factors) for a in range(self.n)), *self._fixed_rows(self.kind.tableau.c[i])])
+        self.rows.append(
+            [*(self._combined(a, factors) for a in range(self.n)), *self._fixed_rows(self.kind.tableau.c[i])]
+        )
         slopes: list[dict[int, list[tuple[Node, Node]]]] = [{} for _ in range(self.n + 1)]
         for (row, j), entry in self.entries[i].items():
             for column, value in self.rows[i][j].items():
@@ -125,11 +125,11 @@ class StepFormulas:
     def _combined(self, a: int, factors: Mapping[int, Node]) -> Row:
         """Row a of I + sum factor_j D_j, for a = n without I."""
         zero, one = self.graph.constant(0.0), self.graph.constant(1.0)
-        columns = {c: None for j in factors for c in self.slopes[j][a]} | ({a: None} if a < self.n else {})
-        return {
-            c: _total(one if c == a and a < self.n else zero, ((f, self.slopes[j][a][c]) for j, f in factors.items() if c in self.slopes[j][a]))
-            for c in sorted(columns)
-        }
+        row = {a: one} if a < self.n else {}
+        for j, factor in factors.items():
+            for c, slope in self.slopes[j][a].items():
+                row[c] = row.get(c, zero) + factor * slope
+        return row
 
     def _curvature(self, weight: Node) -> Mapping[tuple[int, int], Sequence[tuple[Node, Node]]]:
         """Of w l + p.F: the terms of each entry of the Hessian, backward over the stages."""

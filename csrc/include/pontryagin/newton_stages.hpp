@@ -139,7 +139,7 @@ class NewtonStages {
   static PMP_INLINE double* numbers(Real* rows) { return reinterpret_cast<double*>(rows); }
   static PMP_INLINE const double* numbers(const Real* rows) { return reinterpret_cast<const double*>(rows); }
   StepRows rows_of(const Step& in, Real* next, Real& cost) const {
-    return {numbers(in.s),    numbers(in.v),  numbers(in.d),  numbers(theta),
+    return {numbers(in.s),    numbers(in.v),  numbers(in.d), numbers(theta),
             numbers(&in.tau), numbers(&in.h), numbers(next), numbers(&cost)};
   }
 #endif

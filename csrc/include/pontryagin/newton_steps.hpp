@@ -165,8 +165,7 @@ class NewtonSteps {
   // Of steps k and k + 1, which do not wait for each other.
   void two_values(const Unknowns<Real>& z, int k, PointValues<Real>& found) {
     Real tau[2], h[2], cost[2];
-    for (int l = 0; l < 2; ++l)
-      tau[l] = Real(p_.nodes[k + l]), h[l] = Real(p_.nodes[k + l + 1] - p_.nodes[k + l]);
+    for (int l = 0; l < 2; ++l) tau[l] = Real(p_.nodes[k + l]), h[l] = Real(p_.nodes[k + l + 1] - p_.nodes[k + l]);
     stages_.two_values(z.s + static_cast<long>(k) * ns_, z.v + static_cast<long>(k) * p_.nv,
                        data + static_cast<long>(k) * p_.nd, tau, h, found.next + static_cast<long>(k) * n_, cost);
     found.cost = found.cost + cost[0];
@@ -254,7 +253,7 @@ class NewtonSteps {
       }
       if (PMP_UNLIKELY(!all(kept > Wide(0)))) {
         const auto here = kept > Wide(0);
-        for (int a = 0; a < n_; ++a) F[a] = select(here, F[a], Wide(__builtin_nan("")));
+        for (int a = 0; a < n_; ++a) F[a] = select(here, F[a], Wide(__builtin_inf()) - Wide(__builtin_inf()));
         for (int a = 0; a < ns_; ++a) next[a] = select(here, next[a], straight(z.s, d.s, at + ns_ + a));
         for (int j = 0; j < p_.nv; ++j) v[j] = select(here, v[j], straight(z.v, d.v, feed + j));
         finite = kept;
@@ -446,7 +445,8 @@ class NewtonSteps {
   Unknowns<Wide> paths_;  // of one problem alone, for these lengths
   Wide alphas_, costs_;
   Wide *s_ = nullptr, *v_ = nullptr, *d_ = nullptr;  // where several steps are gathered, and what comes of them
-  Wide *nexts_ = nullptr, *next_ = nullptr, *costate_ = nullptr, *jacobian_ = nullptr, *gradient_ = nullptr, *hessian_ = nullptr;
+  Wide *nexts_ = nullptr, *next_ = nullptr, *costate_ = nullptr, *jacobian_ = nullptr, *gradient_ = nullptr,
+       *hessian_ = nullptr;
 };
 
 }  // namespace PMP_ISA
