@@ -158,6 +158,18 @@ class Newton:
         exact: bool,
         threads: int,
     ) -> tuple[Any, ...]: ...
+    def lagrangian(
+        self,
+        state: Any,
+        control: Any,
+        initial: Any,
+        theta: Any,
+        data: Any,
+        costate: Any,
+        nu: Any,
+        mu: Any,
+        threads: int,
+    ) -> Any: ...
     def choose_start(
         self, state: Any, control: Any, initial: Any, theta: Any, data: Any, favour: float, threads: int
     ) -> None: ...

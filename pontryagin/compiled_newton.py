@@ -14,6 +14,7 @@ from pontryagin.backend.linearise import ReferenceShooting
 from pontryagin.backend.multiple_shooting import KEPT
 from pontryagin.backend.newton_functions import NewtonFunctions
 from pontryagin.backend.newton_native import choose
+from pontryagin.codegen.newton_step import StepKind
 from pontryagin.errors import BackendError
 from pontryagin.optim import Callback
 from pontryagin.optim.newton import NewtonInfo, NewtonResult, NewtonSettings, Warm
@@ -50,7 +51,8 @@ def in_core(
     layout, batch = NewtonFunctions.of(problem), len(reference.initial)
     kernel, why = _kernel(problem, backend, device, batch)
     tier = "interpreter" if kernel else "auto" if backend == "cuda" else backend
-    chosen = choose(layout, tier, batch, len(reference.statement.nodes) - 1, len(reference.tableau.b))
+    kind = StepKind(reference.tableau, reference.linear, reference.linear_data)
+    chosen = choose(layout, tier, batch, len(reference.statement.nodes) - 1, kind)
     kept: dict[Any, tuple[Statement, dict[str, Any]]] = problem._cache.setdefault("newton_cores", {})
     statement = reference.statement
     key = (id(statement), chosen.name, reference.tableau, reference.linear_data, kernel and kernel.on.memory)

@@ -91,6 +91,26 @@ class BoundNewton {
     return results.all();
   }
 
+  // J_z + p F_z + w mu c_z of the states x in F (B, N+1, nz)
+  py::array_t<double> lagrangian(const Numbers& state, const Numbers& control, const Numbers& initial,
+                                 const Numbers& theta, const Numbers& data, const Numbers& costate, const Numbers& nu,
+                                 const Numbers& mu, int threads) {
+    const NewtonBatch batch = given(state, control, initial, theta, data);
+    const long B = batch.batch, N = problem_.steps;
+    expect(costate, {B, N + 1, problem_.ns}, "costate"), expect(nu, {B, problem_.equalities}, "nu");
+    expect(mu, {B, N + 1, problem_.rows}, "mu");
+    py::array_t<double> found({B, N + 1, static_cast<long>(problem_.nz)});
+    const std::vector<double> ones(static_cast<std::size_t>(B), 1.0);
+    SweepOfSteps results;
+    results.costate = costate.data(), results.nu = nu.data(), results.mu = mu.data(), results.weight = ones.data();
+    results.lagrangian = found.mutable_data();
+    // Whole steps come with their Hessians; otherwise those are left out.
+    const NewtonSettings settings = resting(functions_->functions().step_derivatives != nullptr);
+    const py::gil_scoped_release release;
+    NewtonRun(problem_, *functions_, settings, batch).sweep(results, true, threads);
+    return found;
+  }
+
   // The guess, or the path that its controls lead to; that may violate `favour` times as much. In place.
   void choose_start(py::array_t<double>& state, const Numbers& control, const Numbers& initial, const Numbers& theta,
                     const Numbers& data, double favour, int threads) {
@@ -350,6 +370,9 @@ void register_newton(py::module_& module) {
       .def("linearise", &BoundNewton::linearise, py::arg("state"), py::arg("control"), py::arg("initial"),
            py::arg("theta"), py::arg("data"), py::arg("costate"), py::arg("nu"), py::arg("mu"), py::arg("weight"),
            py::arg("exact"), py::arg("threads"), "The same with all derivatives.")
+      .def("lagrangian", &BoundNewton::lagrangian, py::arg("state"), py::arg("control"), py::arg("initial"),
+           py::arg("theta"), py::arg("data"), py::arg("costate"), py::arg("nu"), py::arg("mu"), py::arg("threads"),
+           "J_z + p F_z + w mu c_z (B, N+1, nz), of the states x alone in F.")
       .def("choose_start", &BoundNewton::choose_start, py::arg("state").noconvert(), py::arg("control"),
            py::arg("initial"), py::arg("theta"), py::arg("data"), py::arg("favour"), py::arg("threads"),
            "Puts the path that the controls lead to in place of states that violate more.")

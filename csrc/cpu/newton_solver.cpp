@@ -91,6 +91,9 @@ NewtonFunctions::NewtonFunctions(const NewtonTable* table) {
     throw std::invalid_argument("native library: version " + std::to_string(table->border) +
                                 " of the border, expected " + std::to_string(newton_border));
   rows_ = table->rows;
+  functions_.step_values = table->step_values, functions_.step_derivatives = table->step_derivatives;
+  functions_.two_step_values = table->two_step_values;
+  functions_.riccati_back = table->riccati_back, functions_.riccati_end = table->riccati_end;
   const auto call = [](const void* self, double* rows, void*) { static_cast<const Compiled*>(self)->call(rows); };
   for (int i = 0; i < point::count; ++i) {
     if (table->call[i] == nullptr) continue;

@@ -35,6 +35,11 @@ class CompiledShooting(ReferenceShooting):
         cost, following, path, end, *slopes = self.core.linearise(*self._given(point), *given, exact, self.threads)
         return Linearisation(Values(cost, following, path, end), *slopes)
 
+    def slope(self, point: Primal, dual: Dual) -> Array:
+        duals = map(_plain, (dual.costate, dual.end, dual.path))
+        found: Array = self.core.lagrangian(*self._given(point), *duals, self.threads)
+        return found
+
     def better_start(self, guess: Primal, favour: float) -> Primal:
         """The guess, or what its controls lead to; that may violate `favour` times as much."""
         state = guess.state.copy()

@@ -16,6 +16,7 @@ from functools import cached_property
 
 from pontryagin import _core
 from pontryagin.codegen.bytecode import Code, flatten
+from pontryagin.codegen.newton_step import StageFormulas, StepKind
 from pontryagin.graph import Node, operation_count
 from pontryagin.hamiltonian import remembered
 from pontryagin.problem import Problem
@@ -63,7 +64,8 @@ class NewtonFunctions:
         codes = [flatten(outputs, _core.operations, self.rows.place) for _, outputs in self.outputs()]
         self.codes: list[Code] = codes
         self.interpreted = _core.NewtonFunctions(codes, self.results, self.rows.count)
-        self.compiled: _core.NewtonFunctions | None = None
+        self.compiled: dict[StepKind, _core.NewtonFunctions] = {}
+        self.data_dim = problem.data_dim
 
     @classmethod
     def of(cls, problem: Problem) -> NewtonFunctions:
@@ -83,6 +85,14 @@ class NewtonFunctions:
     def texts(self) -> dict[str, tuple[list[Node], int]]:
         """Name -> results and the row where they begin, for a generator."""
         return {name: (outputs, row) for (name, outputs), row in zip(self.outputs(), self.results, strict=True)}
+
+    @property
+    def stage(self) -> StageFormulas:
+        """What a whole step is made of."""
+        e = self.equations
+        return StageFormulas(
+            e.stage.values, e.stage.jacobian, e.stage.hessian, e.control_dim, self.data_dim, e.optimised, e.free_time
+        )
 
     def row(self, node: Node) -> int:
         """Of an input."""

@@ -13,6 +13,8 @@ from pontryagin.backend.newton_functions import NewtonFunctions
 from pontryagin.backend.toolchain import CompileError, find_compiler
 from pontryagin.codegen.bytecode import digest_of_graphs
 from pontryagin.codegen.newton_library import newton_text
+from pontryagin.codegen.newton_riccati import LARGEST_RICCATI, RiccatiShape
+from pontryagin.codegen.newton_step import LARGEST_STEP, StepFormulas, StepKind
 from pontryagin.errors import BackendError
 
 #: Nanoseconds that the interpreter takes for an operation of a register of problems, and iterations of a solve.
@@ -27,32 +29,48 @@ class Chosen(NamedTuple):
     reason: str
 
 
-def choose(functions: NewtonFunctions, backend: str, batch: int, steps: int, stages: int) -> Chosen:
+def choose(functions: NewtonFunctions, backend: str, batch: int, steps: int, kind: StepKind) -> Chosen:
     """The functions for so many problems. Raises BackendError where compiled ones were asked for and cannot be."""
     interpreted = functions.interpreted
     match backend:
         case "native":
             _refuse_long(functions)
             find_compiler()
-            return _compiled(functions, "Compiled C++ was asked for.")
+            return _compiled(functions, kind, "Compiled C++ was asked for.")
         case "auto":
             try:
                 find_compiler()
             except BackendError:
                 return Chosen(interpreted, "interpreter", "There is no compiler.")
-            if functions.compiled is not None or is_cached(key_of(functions)):
-                return _compiled(functions, "Compiled code for it is in the cache.")
-            count = functions.operations
+            if kind in functions.compiled or is_cached(_key_of_steps(functions, kind)):
+                return _compiled(functions, kind, "Compiled code for it is in the cache.")
+            count, stages = functions.operations, len(kind.tableau.b)
             blocks = -(-batch // 8)
             if count <= LARGEST and 1e-9 * OPERATION * count * stages * steps * blocks * ITERATIONS > PATIENCE:
-                return _compiled(functions, "There are so many problems that compiling pays.")
+                return _compiled(functions, kind, "There are so many problems that compiling pays.")
             return Chosen(interpreted, "interpreter", "The functions are captured as formulas.")
     return Chosen(interpreted, "interpreter", "The interpreter was asked for.")
 
 
-def text_of(functions: NewtonFunctions) -> str:
+def text_of(functions: NewtonFunctions, kind: StepKind) -> str:
     """The C++ text of the library."""
-    return newton_text(functions.title, functions.texts, functions.row, functions.rows.count)
+    step = StepFormulas(functions.stage, kind)
+    shape = RiccatiShape(
+        n=step.n,
+        ns=step.ns,
+        nz=step.nz,
+        moved=step.m if kind.linear_control else 0,
+        ends=functions.equations.equality_count,
+        jacobian=step.known_slopes,
+    )
+    return newton_text(
+        functions.title,
+        functions.texts,
+        functions.row,
+        functions.rows.count,
+        step if step.operations <= LARGEST_STEP else None,
+        shape if shape.operations <= LARGEST_RICCATI else None,
+    )
 
 
 def key_of(functions: NewtonFunctions) -> str:
@@ -60,6 +78,10 @@ def key_of(functions: NewtonFunctions) -> str:
     names = [name for name, _ in functions.outputs()]
     digest = digest_of_graphs({}, dict(zip(names, functions.codes, strict=True)))
     return repr(("newton", generator_digest(), digest, functions.title, functions.rows))
+
+
+def _key_of_steps(functions: NewtonFunctions, kind: StepKind) -> str:
+    return repr((key_of(functions), kind, LARGEST_STEP, LARGEST_RICCATI))
 
 
 def _refuse_long(functions: NewtonFunctions) -> None:
@@ -71,13 +93,14 @@ def _refuse_long(functions: NewtonFunctions) -> None:
         )
 
 
-def _compiled(functions: NewtonFunctions, reason: str) -> Chosen:
-    if functions.compiled is None:
+def _compiled(functions: NewtonFunctions, kind: StepKind, reason: str) -> Chosen:
+    if kind not in functions.compiled:
         try:
-            table = library_for(key_of(functions), lambda: text_of(functions)).handle.pontryagin_newton
+            library = library_for(_key_of_steps(functions, kind), lambda: text_of(functions, kind))
         except CompileError as error:
             warnings.warn(f"The interpreter runs Newton's method, because {error}", stacklevel=2)
             return Chosen(functions.interpreted, "interpreter", "The compiler failed.")
+        table = library.handle.pontryagin_newton
         table.restype = ctypes.c_void_p
-        functions.compiled = _core.NewtonFunctions.compiled(table())
-    return Chosen(functions.compiled, "native", reason)
+        functions.compiled[kind] = _core.NewtonFunctions.compiled(table())
+    return Chosen(functions.compiled[kind], "native", reason)

@@ -33,8 +33,10 @@ class Body:
         recalled: Sequence[Node] = (),
         kept: Sequence[Node] = (),
         outlined: bool = False,
+        at_once: bool = False,
     ) -> None:
         self.outlined = outlined  # elementary functions out of line
+        self.at_once = at_once  # results go to their targets as soon as they are known; else last, all together
         given = given or {}
         new = reordered([*outputs.values(), *kept], [*given, *recalled])
         self.names: dict[Node, str] = {new[node]: name for node, name in given.items() if node in new}
@@ -54,7 +56,10 @@ class Body:
         self.operations = 0
 
     def lines(self) -> Iterator[str]:
-        """The statements, assignments to the targets last."""
+        """The statements."""
+        written: dict[Node, list[str]] = {}
+        for target, node in self.outputs.items() if self.at_once else ():
+            written.setdefault(node, []).append(target)
         for node in self.kept:
             if not node.args:
                 yield f"cut.keep({self.kept[node]}, {self._name(node)});"
@@ -78,9 +83,11 @@ class Body:
             for value in made:
                 if value in self.kept:
                     yield f"cut.keep({self.kept[value]}, {self.names[value]});"
+                yield from (f"{target} = {self.names[value]};" for target in written.get(value, ()))
         yield from self._recall(self.outputs.values())
         for target, node in self.outputs.items():
-            yield f"{target} = {self._name(node)};"
+            if node not in self.order or not self.at_once:
+                yield f"{target} = {self._name(node)};"
 
     def _operands(self, node: Node) -> Sequence[Node]:
         if node in self.fused:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from emulator import Emulator
 
-from pontryagin.backend import cuda_newton
+from pontryagin.backend import cuda_newton, newton_native
 from pontryagin.backend.compiled_shooting import CompiledShooting
 from pontryagin.backend.cuda_newton_job import CHOOSE_START, FIND_SLOPE, GIVE_UP, ITERATE, MEASURE
 from pontryagin.backend.cuda_newton_launches import Launches
@@ -100,6 +100,8 @@ def emulate_newton(monkeypatch, *problems: Problem) -> NewtonEmulator:
     monkeypatch.setattr(cuda_newton, "CudaDevice", lambda _: device)
     empty, poison = Launches._empty, {torch.float64: torch.nan, torch.uint8: 0xA5}
     monkeypatch.setattr(Launches, "_empty", lambda self, n, kind: empty(self, n, kind).fill_(poison[kind]))
+    # Without whole steps, whose formulas the kernels do not have.
+    monkeypatch.setattr(newton_native, "LARGEST_STEP", 0)
     for problem in (*CASES.values(), *problems):
         problem._cache.pop("newton_kernels", None)
     return device

@@ -51,20 +51,44 @@ class NewtonBarrier {
     });
   }
 
-  // sum w log sigma, minus infinity outside.
+  // sum w log sigma, minus infinity outside. Of several slacks with one weight, next to each other, it is one logarithm: that
+  // of their product, unless one of them is very small or large.
   Real logarithms(const Real* sigma) const {
     Real total(0);
-    if constexpr (lanes_of_points<W> > W) {  // rows of one problem lie side by side
+    const int rows = p_.inequality_count();
+    if constexpr (lanes_of_points<W> > W) {  // one problem: products lie side by side
       using Wide = Pack<double, lanes_of_points<W>>;
-      const int rows = p_.inequality_count();
-      for (int first = 0; first < rows; first += Wide::width) {
-        const Wide found = logarithm(Wide::load(reinterpret_cast<const double*>(sigma + first)));
-        const double* number = reinterpret_cast<const double*>(&found);
-        for (int row = first; row < rows && row < first + Wide::width; ++row)
-          total = fma(Real(p_.inequality[row].weight), Real(*number++), total);
+      Wide products(1), others(0), known(0);
+      double weights[Wide::width];
+      const auto entry = [](Wide& pack, int i) -> double& { return reinterpret_cast<double*>(&pack)[i]; };
+      int count = 0;
+      for (int first = 0, end; first < rows; first = end) {
+        end = group_from(first);
+        weights[count] = p_.inequality[first].weight;
+        Real fine(1);
+        const Real product = product_of(sigma, first, end, fine);
+        const bool usual = all(fine > Real(0));
+        entry(products, count) = usual ? *reinterpret_cast<const double*>(&product) : 1;
+        entry(known, count) = usual;
+        if (!usual) {
+          const Real sum = one_by_one(sigma, first, end);
+          entry(others, count) = *reinterpret_cast<const double*>(&sum);
+        }
+        if (++count < Wide::width && end < rows) continue;
+        Wide found = select(known > Wide(0), log(products), others);
+        for (int i = 0; i < count; ++i) total = fma(Real(weights[i]), Real(entry(found, i)), total);
+        count = 0;
       }
     } else {
-      each([&](int row, int, const Inequality& one) { total = fma(Real(one.weight), logarithm(sigma[row]), total); });
+      for (int first = 0, end; first < rows; first = end) {
+        end = group_from(first);
+        Real fine(1);
+        const Real product = product_of(sigma, first, end, fine);
+        const auto usual = fine > Real(0);
+        Real found = log(Real(select(usual, product, Real(1))));
+        if (PMP_UNLIKELY(!all(usual))) found = select(usual, found, one_by_one(sigma, first, end));
+        total = fma(Real(p_.inequality[first].weight), found, total);
+      }
     }
     return total;
   }
@@ -73,8 +97,9 @@ class NewtonBarrier {
   PMP_DEVICE_CALL void condense(const PointSlopes<Real>& slopes, const Real* sigma, const Real* multiplier, Real keep,
                                 Real barrier) const {
     const int size = Lay::all(nz_);
-    const long all = (p_.steps + 1L) * size;
-    for (long i = 0; i < all; ++i) slopes.hessian[i] = select(keep > Real(0), slopes.hessian[i], Real(0));
+    const long count = (p_.steps + 1L) * size;
+    if (!all(keep > Real(0)))
+      for (long i = 0; i < count; ++i) slopes.hessian[i] = select(keep > Real(0), slopes.hessian[i], Real(0));
     each([&](int row, int k, const Inequality& one) {
       const Real stiff = select(barrier > Real(0), Real(one.weight) * multiplier[row] / sigma[row], Real(0));
       Real* H = slopes.hessian + static_cast<long>(k) * size;
@@ -167,10 +192,33 @@ class NewtonBarrier {
   }
 
  private:
-  template <class Number>
-  static PMP_INLINE Number logarithm(Number s) {
-    const auto inside = s > Number(0);
-    return select(inside, log(select(inside, s, Number(1))), Number(-__builtin_inf()));
+  static constexpr int together = 8;
+  static constexpr double smallest = 1e-35, largest = 1e35;  // their products are numbers
+
+  int group_from(int first) const {
+    const int rows = p_.inequality_count();
+    int end = first + 1;
+    while (end < rows && end < first + together && p_.inequality[end].weight == p_.inequality[first].weight) ++end;
+    return end;
+  }
+  // And whether all of them are usual.
+  static PMP_INLINE Real product_of(const Real* sigma, int first, int end, Real& fine) {
+    Real product(1);
+    for (int row = first; row < end; ++row) {
+      const Real s = sigma[row];
+      fine = select((s >= Real(smallest)) & (s <= Real(largest)), fine, Real(0));
+      product = product * s;
+    }
+    return product;
+  }
+  static Real one_by_one(const Real* sigma, int first, int end) {
+    Real sum(0);
+    for (int row = first; row < end; ++row) {
+      const Real s = sigma[row];
+      const auto inside = s > Real(0);
+      sum = sum + select(inside, log(Real(select(inside, s, Real(1)))), Real(-__builtin_inf()));
+    }
+    return sum;
   }
   // Not a number counts as no limit, as it does in numpy's comparison; such a step is refused later.
   static PMP_INLINE Real larger_of(Real a, Real b) { return select(b > a, b, a); }

@@ -15,7 +15,7 @@ class NewtonDirection {
   using Lane = NewtonLane;
   using Phase = NewtonPhase;
 
-  NewtonDirection(State& state, Arena& arena) : x_(state), riccati_(state.p, arena) {
+  NewtonDirection(State& state, Arena& arena) : x_(state), riccati_(state.p, state.functions, arena) {
     gradient_ = arena.take<Real>((x_.p.steps + 1L) * x_.row());
   }
 
@@ -150,11 +150,11 @@ class NewtonDirection {
     return true;
   }
 
-  // Along the nonlinear path of the step, in x.trial.
+  // Along the nonlinear path of the step, in x.trial, with F and the cost of the steps in x.trial_values.
   void follow(Real alpha, bool fresh) {
     x_.steps.follow(
         x_.z, x_.step.d, alpha, fresh, x_.wrong.defect, [this](int k, int j, int a) { return riccati_.gain(k, j, a); },
-        x_.trial);
+        x_.trial, x_.trial_values);
   }
 
  private:

@@ -21,6 +21,8 @@ struct SweepOfSteps {
          *end_jacobian = nullptr;
   // given: costates, nu, mu of c (B, N+1, rows), weight of J
   const double *costate = nullptr, *nu = nullptr, *mu = nullptr, *weight = nullptr;
+  // alone: J_z + p F_z + w mu c_z of the states x in F (B, N+1, nz)
+  double* lagrangian = nullptr;
 };
 
 // A tile of so many lanes (newton_tile.hpp) in memory that the caller gives it, aligned to 64 bytes.

@@ -42,6 +42,29 @@ struct Entries {
 // Lanes of a tile for many problems.
 constexpr int newton_lanes = 8;
 
+// Whole steps of one method, `newton_lanes` of them side by side, in rows of so many numbers: what NewtonStages (
+// newton_stages.hpp) is given and what it finds. Costates, the weight of the cost and all but F and l are of derivatives.
+struct StepRows {
+  const double *s, *v, *d, *theta, *tau, *h;
+  double *next, *cost;
+  const double *costate = nullptr, *weight = nullptr;
+  double *jacobian = nullptr, *gradient = nullptr, *hessian = nullptr;
+};
+
+// One step of the Riccati recursion, as in newton_riccati.hpp: what it needs of the next one, F_z, H and delta w_k; what it
+// finds. And what the end needs of it, with the sum so far and after it.
+struct RiccatiRows {
+  const double *next_value, *jacobian, *hessian, *regular, *proximal;
+  double *value, *gain, *factor, *good;
+};
+struct RiccatiEndRows {
+  const double *next_columns, *jacobian, *gain, *factor, *sum;
+  double *columns, *feed, *added;
+};
+
+// The smallest pivot of what is positive definite, relative to the diagonal.
+constexpr double definite_pivot = 1e-12;
+
 // The functions for packs of one width. Arguments and results are rows of W numbers: the arguments of all functions lie in
 // one order, results from `output` on.
 struct PointFunctions {
@@ -49,6 +72,12 @@ struct PointFunctions {
   const void* self[point::count] = {};
   long fixed_bytes[point::count] = {};  // memory that a function wants for itself, filled once by `prepare`
   void (*prepare[point::count])(const void* self, void* fixed) = {};
+  // Whole steps, where there are such: with exact Hessians.
+  void (*step_values)(const StepRows& rows) = nullptr;
+  void (*step_derivatives)(const StepRows& rows) = nullptr;
+  void (*two_step_values)(const StepRows& rows) = nullptr;  // rows of two steps, one after the other
+  void (*riccati_back)(const RiccatiRows& rows) = nullptr;
+  void (*riccati_end)(const RiccatiEndRows& rows) = nullptr;
 };
 
 // Rows of the arguments, and where results begin.

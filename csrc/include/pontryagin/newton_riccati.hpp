@@ -23,11 +23,11 @@ class NewtonRiccati {
  public:
   using Real = TileReal<W>;
   using Lay = RowsOf<W>;
-  static constexpr double definite_pivot = 1e-12;  // relative to the diagonal
   static constexpr double independent = 1e-11;
 
-  NewtonRiccati(const NewtonProblem& problem, Arena& arena)
+  NewtonRiccati(const NewtonProblem& problem, const PointFunctions& functions, Arena& arena)
       : p_(problem),
+        f_(functions),
         n_(p_.n),
         nv_(p_.nv),
         ns_(p_.ns),
@@ -42,7 +42,7 @@ class NewtonRiccati {
     product_ = arena.take<Real>(static_cast<long>(ns_) * row());
 
     q_ = arena.take<Real>(Lay::all(nz_)), initial_ = arena.take<Real>(triangle(ns_));
-    end_inverse_ = arena.take<Real>(static_cast<long>(r_) * r_);
+    end_inverse_ = arena.take<Real>(static_cast<long>(r_) * r_), end_factor_ = arena.take<Real>(triangle(r_));
     pushed_ = arena.take<Real>(state()), pulled_ = arena.take<Real>(row()), s_[0] = arena.take<Real>(state());
     s_[1] = arena.take<Real>(state()), fixed_ = arena.take<Real>(state()), v_ = arena.take<Real>(row());
     rest_ = arena.take<Real>(r_), nu_ = arena.take<Real>(r_), missed_ = arena.take<Real>(r_);
@@ -88,6 +88,12 @@ class NewtonRiccati {
       const Real *next = columns_ + (k + 1L) * ns_ * r_, *J = slopes.jacobian + static_cast<long>(k) * n_ * row();
       const Real *K = gain_ + static_cast<long>(k) * nv_ * state(), *L = factor_ + static_cast<long>(k) * triangle(nv_);
       Real *here = columns_ + static_cast<long>(k) * ns_ * r_, *G = column_feed_ + static_cast<long>(k) * nv_ * r_;
+      if constexpr (compiled)
+        if (f_.riccati_end != nullptr) {
+          f_.riccati_end({numbers(next), numbers(J), numbers(K), numbers(L), numbers(end_inverse_), numbers(here),
+                          numbers(G), numbers(end_inverse_)});
+          continue;
+        }
       for (int i = 0; i < r_; ++i) {
         pull(J, next + i, r_, pulled_);
         for (int j = 0; j < nv_; ++j) v_[j] = pulled_[ns_ + j];
@@ -117,7 +123,7 @@ class NewtonRiccati {
         for (int a = 0; a < ns_; ++a)
           end_inverse_[i * r_ + l] = fma(v_[a], columns_[a * r_ + l], end_inverse_[i * r_ + l]);
     }
-    invert_semidefinite(end_inverse_, r_, independent);
+    invert_semidefinite(end_inverse_, r_, independent, end_factor_, rest_);
   }
 
   // The step for g [N+1][nz] and these residuals. What a barrier costs in digits comes back when the derivative that is left
@@ -151,6 +157,16 @@ class NewtonRiccati {
   // Q and what follows from it at step k.
   Real step_back(int k, const Real* H, const PointSlopes<Real>& slopes, Real delta) {
     const Real *P = value_ + (k + 1L) * ns_ * state(), *J = slopes.jacobian + static_cast<long>(k) * n_ * row();
+    if constexpr (compiled)
+      if (f_.riccati_back != nullptr) {
+        const Real regular = delta * Real(p_.weights[k]);
+        Real good;
+        f_.riccati_back({numbers(P), numbers(J), numbers(H), numbers(&regular), numbers(proximal),
+                         numbers(value_ + static_cast<long>(k) * ns_ * state()),
+                         numbers(gain_ + static_cast<long>(k) * nv_ * state()),
+                         numbers(factor_ + static_cast<long>(k) * triangle(nv_)), numbers(&good)});
+        return good;
+      }
     for (int i = 0; i < ns_; ++i) {  // P J
       Real* out = product_ + static_cast<long>(i) * row();
       const Real* from = P + i * state();
@@ -193,27 +209,6 @@ class NewtonRiccati {
       Real* out = K + j * state();
       for (int l = j + 1; l < nv_; ++l) add_multiple(L[place_of(l, j)], K + l * state(), out, state());
       for (int a = 0; a < ns_; ++a) out[a] = -(out[a] * L[place_of(j, j)]);
-    }
-    return good;
-  }
-
-  // L L' = a in place, with reciprocals on the diagonal; one where it is positive definite, else zero and some factor.
-  PMP_DEVICE_CALL static Real cholesky(Real* a, int n) {
-    Real good(1);
-    for (int j = 0; j < n; ++j) {
-      const Real diagonal = a[place_of(j, j)];
-      Real pivot = diagonal;
-      for (int l = 0; l < j; ++l) pivot = fnma(a[place_of(j, l)], a[place_of(j, l)], pivot);
-      const auto fine = (diagonal > Real(0)) & (pivot > Real(definite_pivot) * diagonal) & (pivot < Real(1e300));
-      good = select(fine, good, Real(0));
-      pivot = select(fine, pivot, Real(1));
-      const Real inverse = Real(1) / sqrt(pivot);
-      a[place_of(j, j)] = inverse;
-      for (int i = j + 1; i < n; ++i) {
-        Real sum = a[place_of(i, j)];
-        for (int l = 0; l < j; ++l) sum = fnma(a[place_of(i, l)], a[place_of(j, l)], sum);
-        a[place_of(i, j)] = sum * inverse;
-      }
     }
     return good;
   }
@@ -425,7 +420,13 @@ class NewtonRiccati {
     return worst;
   }
 
+  // Whether compiled functions may step here; they are of many problems.
+  static constexpr bool compiled = W == newton_lanes && !PMP_THREAD_TILES && !PMP_CUDA;
+  static PMP_INLINE const double* numbers(const Real* rows) { return reinterpret_cast<const double*>(rows); }
+  static PMP_INLINE double* numbers(Real* rows) { return reinterpret_cast<double*>(rows); }
+
   const NewtonProblem& p_;
+  const PointFunctions& f_;
   const int n_;
   const int nv_;
   const int ns_;
@@ -434,7 +435,7 @@ class NewtonRiccati {
   const int moved_;
   int free_count_ = 0;
   Real *value_, *gain_, *factor_, *slope_, *feed_, *columns_, *column_feed_, *left_, *product_, *q_, *initial_,
-      *end_inverse_, *pushed_, *pulled_, *s_[2], *fixed_, *v_, *rest_, *nu_, *missed_;
+      *end_inverse_, *end_factor_, *pushed_, *pulled_, *s_[2], *fixed_, *v_, *rest_, *nu_, *missed_;
 };
 
 }  // namespace PMP_ISA

@@ -94,7 +94,8 @@ class NewtonSearch {
 
   // Takes the trials that are good, of lanes that wait and where `allowed` is positive.
   void judge(Real allowed, bool along_path) {
-    x_.steps.values(x_.trial, x_.trial_values);
+    if (along_path) x_.steps.other_values(x_.trial, x_.trial_values);
+    else x_.steps.values(x_.trial, x_.trial_values);
     x_.find_residuals(x_.trial, x_.trial_values, x_.trial_sigma, x_.trial_wrong);
     Merit merit[W];
     x_.merit_of(x_.trial_values, x_.trial_wrong, x_.trial_sigma, merit);

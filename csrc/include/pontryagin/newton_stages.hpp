@@ -82,6 +82,13 @@ class NewtonStages {
 
   // F to next, and l.
   Real values(const Step& in, Real* next) {
+#if !PMP_THREAD_TILES
+    if (f_.step_values != nullptr) {
+      Real cost;
+      f_.step_values(rows_of(in, next, cost));
+      return cost;
+    }
+#endif
     for (int i = 0; i < p_.tableau.stages; ++i) {
       enter(in, i);
       call(point::stage_values, rows_[i]);
@@ -89,8 +96,30 @@ class NewtonStages {
     return finish(in, next);
   }
 
+  // The same of two steps whose rows lie one after the other, where functions have them in pairs.
+#if PMP_THREAD_TILES
+  bool in_pairs() const { return false; }
+  void two_values(const Real*, const Real*, const Real*, const Real*, const Real*, Real*, Real*) {}
+#else
+  bool in_pairs() const { return f_.two_step_values != nullptr; }
+  void two_values(const Real* s, const Real* v, const Real* d, const Real* tau, const Real* h, Real* next, Real* cost) {
+    f_.two_step_values(
+        {numbers(s), numbers(v), numbers(d), numbers(theta), numbers(tau), numbers(h), numbers(next), numbers(cost)});
+  }
+#endif
+
   // The same with derivatives. costate [n] and weight weigh the Hessian; without `exact`, l alone does.
   Real derivatives(const Step& in, const Real* costate, Real weight, bool exact, Real* next, const Derivatives& to) {
+#if !PMP_THREAD_TILES
+    if (exact && f_.step_derivatives != nullptr) {
+      Real cost;
+      StepRows rows = rows_of(in, next, cost);
+      rows.costate = numbers(costate), rows.weight = numbers(&weight);
+      rows.jacobian = numbers(to.jacobian), rows.gradient = numbers(to.gradient), rows.hessian = numbers(to.hessian);
+      f_.step_derivatives(rows);
+      return cost;
+    }
+#endif
     const Tableau& t = p_.tableau;
     for (int i = 0; i < t.stages; ++i) {
       enter(in, i);
@@ -106,6 +135,15 @@ class NewtonStages {
   }
 
  private:
+#if !PMP_THREAD_TILES
+  static PMP_INLINE double* numbers(Real* rows) { return reinterpret_cast<double*>(rows); }
+  static PMP_INLINE const double* numbers(const Real* rows) { return reinterpret_cast<const double*>(rows); }
+  StepRows rows_of(const Step& in, Real* next, Real& cost) const {
+    return {numbers(in.s),    numbers(in.v),  numbers(in.d), numbers(theta),
+            numbers(&in.tau), numbers(&in.h), numbers(next), numbers(&cost)};
+  }
+#endif
+
   const Real* results(int stage) const { return rows_[stage] + p_.rows_of_points.output; }
 
   PMP_DEVICE_CALL void enter(const Step& in, int stage) {
@@ -147,7 +185,7 @@ class NewtonStages {
   // Row a of I + h sum weight_i D_i, for a = n without I.
   void combine_slopes(int a, Real h, const double* weight, int count, Real* out) const {
     Pack<double, V> factor[max_stages];
-    const Real* from[max_stages];
+    const Real* from[max_stages] = {};
     int used = 0;
     for (int i = 0; i < count; ++i)
       if (weight[i] != 0) factor[used] = h * Real(weight[i]), from[used++] = slopes_[i] + static_cast<long>(a) * nz_;

@@ -47,9 +47,10 @@ class NewtonState {
   using Lane = NewtonLane;
   using Phase = NewtonPhase;
 
-  NewtonState(const NewtonProblem& problem, const PointFunctions& functions, const NewtonSettings& settings,
+  NewtonState(const NewtonProblem& problem, const PointFunctions& point_functions, const NewtonSettings& settings,
               const NewtonBatch& batch_of_problems, Arena& arena)
       : p(problem),
+        functions(point_functions),
         set(settings),
         batch(batch_of_problems),
         ns(p.ns),
@@ -58,7 +59,7 @@ class NewtonState {
         r(p.equalities),
         count(p.inequality_count()),
         barrier(problem),
-        steps(problem, functions, arena) {
+        steps(problem, point_functions, arena) {
     z.take(arena, p), trial.take(arena, p);
     values.take(arena, p), trial_values.take(arena, p), slopes.take(arena, p);
     step.take(arena, p), wrong.take(arena, p), trial_wrong.take(arena, p);
@@ -155,9 +156,11 @@ class NewtonState {
 
   PMP_DEVICE_CALL Real sum_of_violations(const Residuals<Real>& wrong) const {
     Real total(0);
-    for (int k = 0; k < p.steps; ++k)
-      for (int a = 0; a < ns; ++a) total = total + abs(wrong.defect[static_cast<long>(k) * ns + a] / scale[a]);
-    for (int a = 0; a < ns; ++a) total = total + abs(wrong.initial[a] / scale[a]);
+    for (int a = 0; a < ns; ++a) {
+      Real sum = abs(wrong.initial[a]);
+      for (int k = 0; k < p.steps; ++k) sum = sum + abs(wrong.defect[static_cast<long>(k) * ns + a]);
+      total = total + sum / scale[a];
+    }
     Real square(0);
     for (int i = 0; i < r; ++i) square = fma(wrong.end[i] / unit_end[i], wrong.end[i] / unit_end[i], square);
     if (r > 0) total = fma(Real(__builtin_sqrt(static_cast<double>(r))), sqrt(square), total);
@@ -333,6 +336,7 @@ class NewtonState {
   static constexpr double central = 1e10;  // multipliers stay within this factor of mu / sigma
 
   const NewtonProblem& p;
+  const PointFunctions& functions;
   const NewtonSettings& set;
   const NewtonBatch& batch;
   const int ns;

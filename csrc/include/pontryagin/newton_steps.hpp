@@ -34,6 +34,7 @@ class NewtonSteps {
     next_ = arena.take<Wide>(n_), costate_ = arena.take<Wide>(n_);
     jacobian_ = arena.take<Wide>(static_cast<long>(n_) * nz_), gradient_ = arena.take<Wide>(nz_);
     hessian_ = arena.take<Wide>(triangle(nz_)), paths_.take(arena, p_);
+    nexts_ = arena.take<Wide>(static_cast<long>(p_.steps) * n_);
   }
 
   // Fills the memory of functions that want some.
@@ -46,7 +47,14 @@ class NewtonSteps {
   PMP_DEVICE_CALL void values(const Unknowns<Real>& z, PointValues<Real>& found) {
     take_parameters();
     found.cost = Real(0);
-    for (int k = 0; k < p_.steps; k += span) step_values(z, k, lanes_from(k, p_.steps), found);
+    int k = 0;
+    if constexpr (span == 1)
+      for (; stages_.in_pairs() && k + 2 <= p_.steps; k += 2) two_values(z, k, found);
+    for (; k < p_.steps; k += span) step_values(z, k, lanes_from(k, p_.steps), found);
+    other_values(z, found);
+  }
+  // The same where F and the cost of the steps are known.
+  PMP_DEVICE_CALL void other_values(const Unknowns<Real>& z, PointValues<Real>& found) {
     for (int k = 0; k <= p_.steps; k += span) path_values(z, k, point::path_values, found.path);
     ends(z, point::end_values, point::start_values, found);
   }
@@ -59,12 +67,12 @@ class NewtonSteps {
 
   // The nonlinear path along a step: controls v + alpha dv with the feedback K (gain(k, j, a)) of the step, and dynamics with
   // defects that shrink to 1 - alpha of what they were. One problem alone goes along alpha, alpha / 2, ... side by side;
-  // where it is the first call for this step, `fresh`, the others find theirs there.
+  // where it is the first call for this step, `fresh`, the others find theirs there. F and the cost of the steps go to `found`.
   template <class Gain>
   void follow(const Unknowns<Real>& z, const Unknowns<Real>& d, Real alpha, bool fresh, const Real* defect, Gain gain,
-              Unknowns<Real>& to) {
+              Unknowns<Real>& to, PointValues<Real>& found) {
     if constexpr (span == 1) {
-      follow_all(z, d, alpha, defect, gain, to);
+      follow_all(z, d, alpha, defect, gain, to, found.next, found.cost);
     } else {
       int lane = 0;
       if (!fresh)
@@ -73,10 +81,12 @@ class NewtonSteps {
         lane = 0;
         double length = *reinterpret_cast<const double*>(&alpha);
         for (int l = 0; l < V; ++l, length *= 0.5) put(alphas_, l, Real(length));
-        follow_all(z, d, alphas_, defect, gain, paths_);
+        follow_all(z, d, alphas_, defect, gain, paths_, nexts_, costs_);
       }
       for (long i = 0; i < (p_.steps + 1L) * ns_; ++i) to.s[i] = lane_of(paths_.s[i], lane);
       for (long i = 0; i < static_cast<long>(p_.steps) * p_.nv; ++i) to.v[i] = lane_of(paths_.v[i], lane);
+      for (long i = 0; i < static_cast<long>(p_.steps) * n_; ++i) found.next[i] = lane_of(nexts_[i], lane);
+      found.cost = lane_of(costs_, lane);
     }
   }
 
@@ -152,6 +162,16 @@ class NewtonSteps {
     }
   }
 
+  // Of steps k and k + 1, which do not wait for each other.
+  void two_values(const Unknowns<Real>& z, int k, PointValues<Real>& found) {
+    Real tau[2], h[2], cost[2];
+    for (int l = 0; l < 2; ++l) tau[l] = Real(p_.nodes[k + l]), h[l] = Real(p_.nodes[k + l + 1] - p_.nodes[k + l]);
+    stages_.two_values(z.s + static_cast<long>(k) * ns_, z.v + static_cast<long>(k) * p_.nv,
+                       data + static_cast<long>(k) * p_.nd, tau, h, found.next + static_cast<long>(k) * n_, cost);
+    found.cost = found.cost + cost[0];
+    found.cost = found.cost + cost[1];
+  }
+
   void step_values(const Unknowns<Real>& z, int k, int count, PointValues<Real>& found) {
     Real* next = found.next + static_cast<long>(k) * n_;
     const Step step = steps_from(z, k, count);
@@ -200,11 +220,13 @@ class NewtonSteps {
 
   template <class Gain>
   void follow_all(const Unknowns<Real>& z, const Unknowns<Real>& d, Wide alpha, const Real* defect, Gain gain,
-                  Unknowns<Wide>& to) {
+                  Unknowns<Wide>& to, Wide* nexts, Wide& cost) {
     take_parameters();
+    cost = Wide(0);
     const auto straight = [&](const Real* from, const Real* change, long i)
                               PMP_INLINE_LAMBDA { return fma(alpha, spread_out(change[i]), spread_out(from[i])); };
     for (int a = 0; a < ns_; ++a) to.s[a] = straight(z.s, d.s, a);
+    Wide finite(1);
     for (int k = 0; k < p_.steps; ++k) {
       const long at = static_cast<long>(k) * ns_, feed = static_cast<long>(k) * p_.nv;
       Wide *const s = to.s + at, *const v = to.v + feed, *const next = s + ns_;
@@ -220,11 +242,28 @@ class NewtonSteps {
           d_[j] = spread_out(data[k * static_cast<long>(p_.nd) + j]);
         given = d_;
       }
-      stages_.values({s, v, given, Wide(p_.nodes[k]), Wide(p_.nodes[k + 1] - p_.nodes[k])}, next);
+      Wide* const F = nexts + static_cast<long>(k) * n_;
+      cost = cost + stages_.values({s, v, given, Wide(p_.nodes[k]), Wide(p_.nodes[k + 1] - p_.nodes[k])}, F);
+      copy(F, next, n_);
       for (int a = n_; a < ns_; ++a) next[a] = p_.linear_control && a < n_ + m_ ? v[a - n_] : s[a];
-      for (int a = 0; a < ns_; ++a) next[a] = fnma(Wide(1) - alpha, spread_out(defect[at + a]), next[a]);
+      Wide kept = finite;
+      for (int a = 0; a < ns_; ++a) {
+        next[a] = fnma(Wide(1) - alpha, spread_out(defect[at + a]), next[a]);
+        kept = select(abs(next[a]) <= Wide(farthest), kept, Wide(0));
+      }
+      if (PMP_UNLIKELY(!all(kept > Wide(0)))) {
+        const auto here = kept > Wide(0);
+        for (int a = 0; a < n_; ++a) F[a] = select(here, F[a], Wide(__builtin_inf()) - Wide(__builtin_inf()));
+        for (int a = 0; a < ns_; ++a) next[a] = select(here, next[a], straight(z.s, d.s, at + ns_ + a));
+        for (int j = 0; j < p_.nv; ++j) v[j] = select(here, v[j], straight(z.v, d.v, feed + j));
+        finite = kept;
+      }
     }
   }
+
+  // A path that comes to such numbers leads nowhere: what follows from there is not a number, so that nobody takes it, and it
+  // goes on along the straight line, where functions are quick.
+  static constexpr double farthest = 1e8;
 
   // A row of z, filled up.
   PMP_INLINE void put_row(const Wide* from, int l, Real* to) const {
@@ -404,9 +443,10 @@ class NewtonSteps {
   NewtonStages<V> stages_;
   Real* scratch_;
   Unknowns<Wide> paths_;  // of one problem alone, for these lengths
-  Wide alphas_;
+  Wide alphas_, costs_;
   Wide *s_ = nullptr, *v_ = nullptr, *d_ = nullptr;  // where several steps are gathered, and what comes of them
-  Wide *next_ = nullptr, *costate_ = nullptr, *jacobian_ = nullptr, *gradient_ = nullptr, *hessian_ = nullptr;
+  Wide *nexts_ = nullptr, *next_ = nullptr, *costate_ = nullptr, *jacobian_ = nullptr, *gradient_ = nullptr,
+       *hessian_ = nullptr;
 };
 
 }  // namespace PMP_ISA

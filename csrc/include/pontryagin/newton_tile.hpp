@@ -122,6 +122,7 @@ class NewtonTile {
   const NewtonProblem& problem() const { return x_.p; }
   const PointValues<Real>& values() const { return x_.values; }
   const PointSlopes<Real>& slopes() const { return x_.slopes; }
+  const Real* costate() const { return x_.costate; }
   // Component a of F_k.
   Real following(int k, int a) const {
     return a < x_.p.n ? x_.values.next[static_cast<long>(k) * x_.p.n + a] : x_.steps.carried(x_.z, k, a);

@@ -36,6 +36,28 @@ struct NewtonTileKernel {
     return tile;
   }
 
+  static void put_lagrangian(Tile& t, const SweepOfSteps& results, long first, int count) {
+    const NewtonProblem& p = t.problem();
+    const PointSlopes<Real>& slopes = t.slopes();
+    const int row = Lay::padded(p.nz);
+    for (long k = 0; k <= p.steps; ++k) {
+      Real* const slope = slopes.gradient + k * row;
+      for (int a = 0; a < p.n && k < p.steps; ++a)
+        add_multiple(t.costate()[(k + 1) * p.ns + a], slopes.jacobian + (k * p.n + a) * row, slope, row);
+      for (int i = 0; i < p.rows; ++i) {
+        Real push(0);
+        for (int l = 0; l < count; ++l)
+          reinterpret_cast<double*>(&push)[l] =
+              p.path_weights[k * p.rows + i] * results.mu[((first + l) * (p.steps + 1L) + k) * p.rows + i];
+        add_multiple(push, slopes.path + (k * p.rows + i) * row, slope, row);
+      }
+      for (int l = 0; l < count; ++l)
+        for (int j = 0; j < p.nz; ++j)
+          results.lagrangian[((first + l) * (p.steps + 1L) + k) * p.nz + j] =
+              reinterpret_cast<const double*>(slope + j)[l];
+    }
+  }
+
   // Results of the problems that were added, from `first` on.
   static void sweep(void* tile, const SweepOfSteps& results, long first, int count, bool slopes) {
     Tile& t = at(tile);
@@ -51,6 +73,7 @@ struct NewtonTileKernel {
       t.find_values();
     }
     const long N = p.steps;
+    if (results.lagrangian != nullptr) return put_lagrangian(t, results, first, count);
     const auto scalar = [](const Real& value, int lane) { return reinterpret_cast<const double*>(&value)[lane]; };
     for (int l = 0; l < count; ++l) {
       const long b = first + l;
