@@ -11,7 +11,6 @@ import torch
 from pontryagin.backend.compiled_shooting import CompiledShooting, core_of
 from pontryagin.backend.cuda_newton import CudaShooting, NewtonKernel, device_statement
 from pontryagin.backend.linearise import ReferenceShooting
-from pontryagin.backend.multiple_shooting import KEPT
 from pontryagin.backend.newton_functions import NewtonFunctions
 from pontryagin.backend.newton_native import choose
 from pontryagin.errors import BackendError
@@ -21,7 +20,7 @@ from pontryagin.optim.newton.barrier import with_room
 from pontryagin.optim.newton.scaling import Scales, half_width, scaled_as_control
 from pontryagin.optim.newton.worst import worst_of
 from pontryagin.problem import Problem
-from pontryagin.shooting import Primal, Statement
+from pontryagin.shooting import Primal
 from pontryagin.status import Status
 
 #: NewtonStatus of the core; 0 is what still ran.
@@ -47,25 +46,21 @@ def in_core(
 
     Raises BackendError where compiled functions were asked for and cannot be had.
     """
-    layout, batch = NewtonFunctions.of(problem), len(reference.initial)
+    layout, batch, statement = NewtonFunctions.of(problem), len(reference.initial), reference.statement
     kernel, why = _kernel(problem, backend, device, batch)
     tier = "interpreter" if kernel else "auto" if backend == "cuda" else backend
-    chosen = choose(layout, tier, batch, len(reference.statement.nodes) - 1, len(reference.tableau.b))
-    kept: dict[Any, tuple[Statement, dict[str, Any]]] = problem._cache.setdefault("newton_cores", {})
-    statement = reference.statement
-    key = (id(statement), chosen.name, reference.tableau, reference.linear_data, kernel and kernel.on.memory)
-    if key not in kept or kept[key][0] is not statement:
-        if len(kept) >= KEPT:
-            kept.pop(next(iter(kept)))
+    chosen = choose(layout, tier, batch, len(statement.nodes) - 1, len(reference.tableau.b))
+    key, cores = (chosen.name, kernel and kernel.on.memory), reference.cores
+    if key not in cores:
         given = layout, with_room(statement), half_width(statement), scaled_as_control(statement)
         made: dict[str, Any] = {"core": core_of(reference, chosen, *given)}
         if kernel:
             made["on_device"] = device_statement(reference, *given, kernel.on.memory)
-        kept[key] = statement, made
-    made, whole = kept[key][1], vars(reference) | {"threads": threads}
+        cores[key] = made
+    whole = {**vars(reference), **cores[key], "threads": threads}
     if kernel:
-        return CudaShooting(**whole, **made, backend="cuda", reason=why, kernel=kernel)
-    return CompiledShooting(**whole, **made, backend=chosen.name, reason=f"{why}{chosen.reason}")
+        return CudaShooting(**whole, backend="cuda", reason=why, kernel=kernel)
+    return CompiledShooting(**whole, backend=chosen.name, reason=f"{why}{chosen.reason}")
 
 
 def _kernel(problem: Problem, backend: str, device: torch.device, batch: int) -> tuple[NewtonKernel | None, str]:
@@ -130,16 +125,6 @@ def _begin(shooting: CompiledShooting, start: Primal | Warm) -> tuple[list[np.nd
 def _info(iteration: int, row: tuple[float, ...], sweeps: int, seconds: float) -> NewtonInfo:
     running, objective, dual, primal, complementarity, barrier, step, regularisation = row
     return NewtonInfo(
-        iteration=iteration,
-        running=int(running),
-        objective=objective / running,
-        residual=dual,
-        violation=primal,
-        complementarity=complementarity,
-        barrier=barrier,
-        step=step,
-        regularisation=regularisation,
-        penalty=0.0,
-        sweeps=sweeps,
-        seconds=seconds,
-    )
+        iteration, int(running), objective / running, dual, primal, step, 0.0, sweeps, seconds,
+        complementarity, barrier, regularisation,
+    )  # fmt: skip

@@ -25,14 +25,14 @@ class Found:
     """The answer on one grid, and what led there."""
 
     grid: TimeGrid
-    result: MethodResult
+    result: MethodResult | NewtonAnswer
     iterations: Tensor  # (B,) on all grids
     history: tuple[IterationInfo, ...]
     levels: tuple[Level, ...] = ()
     defects: Tensor = field(default_factory=lambda: torch.zeros(0))  # (B,) on this grid, where grids are refined
 
 
-def best(result: MethodResult, batch: int, starts: int) -> Tensor:
+def best(result: MethodResult | NewtonAnswer, batch: int, starts: int) -> Tensor:
     """Row of the best start for each problem (B,): solved before feasible before the rest, then the lowest objective.
 
     Among starts that are not feasible the smallest violation counts.
@@ -53,7 +53,7 @@ def best(result: MethodResult, batch: int, starts: int) -> Tensor:
     return torch.tensor(rows, device=result.objective.device)
 
 
-def posed(instances: Instances, result: MethodResult) -> Instances:
+def posed(instances: Instances, result: MethodResult | NewtonAnswer) -> Instances:
     """The problems with what was found for their free initial components and parameters."""
     if not isinstance(result, NewtonAnswer):
         return instances

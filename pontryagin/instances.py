@@ -15,6 +15,7 @@ from torch import Tensor
 from pontryagin.control import Control
 from pontryagin.data import Data
 from pontryagin.errors import ProblemError
+from pontryagin.hamiltonian import remembered
 from pontryagin.problem import Problem
 from pontryagin.sweep import Arguments
 from pontryagin.values import numbers
@@ -79,6 +80,14 @@ def read_instances(
 
     Raises ProblemError for shapes that do not fit, batches of different sizes or none, and wrong devices.
     """
+    if initial_state is None and parameters is None and data is None:
+        return remembered(problem, "instances", _read)
+    return _read(problem, initial_state, parameters, data)
+
+
+def _read(
+    problem: Problem, initial_state: Any = None, parameters: Mapping[str, Any] | Tensor | None = None, data: Any = None
+) -> Instances:
     x0 = _initial_state(problem, initial_state)
     theta = problem.theta.vector(parameters).to(x0.dtype)
     if theta.requires_grad:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -22,9 +22,11 @@ from pontryagin.backend.multiple_shooting import multiple_shooting
 from pontryagin.compiled_newton import in_core, solve_compiled
 from pontryagin.control_set import ControlSet
 from pontryagin.guess import Start
+from pontryagin.hamiltonian import remembered
 from pontryagin.instances import Instances
-from pontryagin.optim import Callback, MethodResult
+from pontryagin.optim import Callback, IterationInfo
 from pontryagin.optim.newton import NewtonResult, NewtonSettings, Warm, better_start, solve_newton
+from pontryagin.problem import Problem
 from pontryagin.shooting import Array, Dual, Primal
 from pontryagin.status import Status
 from pontryagin.tableau import tableau_named
@@ -38,39 +40,168 @@ MEANT = 30.0
 
 
 @dataclass(frozen=True)
-class NewtonAnswer(MethodResult):
-    """What Newton's method found beside a control: nothing of it needs another sweep."""
+class NewtonAnswer:
+    """What Newton's method found for B problems: a point with all its multipliers.
 
-    initial_state: Tensor  # (B, n)
-    parameters: Tensor  # (B, q)
-    state: Tensor  # (B, N+1, n)
-    costate: Tensor  # (B, N+1, n)
-    control_derivative: Tensor  # (B, K, m) of J + nu.psi + int mu.c, the plain one
-    path_multipliers: Tensor  # (B, N+1, k) mu of the path constraints, per unit of time
-    state_multipliers: Tensor  # (B, N+1, n) of the state bounds, per unit of time: those of high minus those of low
-    warm: Warm
-    worst: list[str]
-    backend: str  # where it ran, and why there
-    reason: str
+    The fields of a MethodResult, and what else a Solution shows, follow from them without another sweep; each is made
+    when somebody asks for it.
+    """
+
+    problem: Problem
+    like: Tensor  # of the type and on the device that tensors are to have
+    shooting: ReferenceShooting
+    found: NewtonResult
+    fixed_time: Array  # (B,) t1 where it is not free
 
     def pick(self, rows: Tensor) -> NewtonAnswer:
         """Problems `rows` of these."""
-        tensors: dict[str, Any] = {name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)}
-        index = rows.tolist()
-        status, worst = ([given[i] for i in index] for given in (self.status, self.worst))
-        return replace(self, **tensors, status=status, worst=worst, warm=self.warm.rows(np.array(index)))
+        index = rows.numpy(force=True)
+        return replace(
+            self, shooting=self.shooting.select(index), found=self.found.rows(index), fixed_time=self.fixed_time[index]
+        )
 
     def joined(self, other: NewtonAnswer) -> NewtonAnswer:
         """These problems, then the others."""
-        tensors: dict[str, Any] = {
-            name: torch.cat((value, getattr(other, name)))
-            for name, value in vars(self).items()
-            if isinstance(value, Tensor)
-        }
         return replace(
-            self, **tensors, status=[*self.status, *other.status], worst=[*self.worst, *other.worst],
-            warm=self.warm.joined(other.warm),
-        )  # fmt: skip
+            self,
+            shooting=self.shooting.joined(other.shooting),
+            found=self.found.joined(other.found),
+            fixed_time=np.concatenate((self.fixed_time, other.fixed_time)),
+        )
+
+    def ended(self, status: list[Status]) -> NewtonAnswer:
+        """The same with these statuses."""
+        return replace(self, found=replace(self.found, status=status))
+
+    @property
+    def status(self) -> list[Status]:
+        return self.found.status
+
+    @property
+    def worst(self) -> list[str]:
+        """(B) which constraint is violated most."""
+        return self.found.worst
+
+    @property
+    def history(self) -> list[IterationInfo]:
+        return list(self.found.history)
+
+    @property
+    def backend(self) -> str:
+        """Where it ran."""
+        return getattr(self.shooting, "backend", "torch")
+
+    @property
+    def reason(self) -> str:
+        """Why it ran there."""
+        return getattr(self.shooting, "reason", "The formulas are evaluated by numpy.")
+
+    @cached_property
+    def control(self) -> Tensor:
+        """(B, K, m) inside the bounds exactly."""
+        return self.problem.control_set.project(self._tensor(self.shooting.controls(self._point)))
+
+    @cached_property
+    def final_time(self) -> Tensor:
+        """(B,)"""
+        return self._tensor(self._final_time)
+
+    @cached_property
+    def multipliers(self) -> Tensor:
+        """(B, r) nu of psi, then of gamma."""
+        paths = len(self.shooting.equations.path.values)
+        gamma = self._mu[:, -1, paths : paths + self.problem.inequality_count]
+        return self._tensor(np.concatenate((self.found.warm.end[:, : self.problem.equality_count], gamma), 1))
+
+    @cached_property
+    def penalties(self) -> Tensor:
+        """(B, r) zero."""
+        return torch.zeros_like(self.multipliers)
+
+    @cached_property
+    def iterations(self) -> Tensor:
+        """(B,) int64"""
+        return torch.from_numpy(self.found.iterations).to(self.like.device)
+
+    @cached_property
+    def residual(self) -> Tensor:
+        """(B,) scaled dual infeasibility."""
+        return self._tensor(self.found.residual)
+
+    @cached_property
+    def violation(self) -> Tensor:
+        """(B,) scaled primal infeasibility."""
+        return self._tensor(self.found.violation)
+
+    @cached_property
+    def objective(self) -> Tensor:
+        """(B,) of the minimised problem."""
+        return self._tensor(self.found.objective)
+
+    @cached_property
+    def state(self) -> Tensor:
+        """(B, N+1, n)"""
+        return self._tensor(self._point.state[..., : self.problem.state_dim])
+
+    @property
+    def initial_state(self) -> Tensor:
+        """(B, n)"""
+        return self.state[:, 0].contiguous()
+
+    @cached_property
+    def parameters(self) -> Tensor:
+        """(B, q)"""
+        return self._tensor(self.shooting.parameters(self._point))
+
+    @cached_property
+    def costate(self) -> Tensor:
+        """(B, N+1, n)"""
+        n = self.problem.state_dim
+        return self._tensor(np.concatenate((self._derivatives[1][:, None, :n], self.found.warm.costate[:, 1:, :n]), 1))
+
+    @cached_property
+    def control_derivative(self) -> Tensor:
+        """(B, K, m) of J + nu.psi + int mu.c, the plain one."""
+        return self._tensor(self._derivatives[0])
+
+    @cached_property
+    def path_multipliers(self) -> Tensor:
+        """(B, N+1, k) mu of the path constraints, per unit of time."""
+        return self._tensor(self._mu[..., : len(self.shooting.equations.path.values)] / self._duration)
+
+    @cached_property
+    def state_multipliers(self) -> Tensor:
+        """(B, N+1, n) of the state bounds, per unit of time: those of high minus those of low."""
+        multiplier, n = self.found.warm.multiplier, self.problem.state_dim
+        nz = self._point.state.shape[2] + self._point.control.shape[2]
+        return self._tensor((multiplier[..., nz : nz + n] - multiplier[..., :n]) / self._duration)
+
+    @property
+    def _point(self) -> Primal:
+        return self.found.warm.primal
+
+    @cached_property
+    def _mu(self) -> Array:
+        active, multiplier = self.shooting.statement.active, self.found.warm.multiplier
+        return np.where(active, multiplier[..., multiplier.shape[2] - active.shape[1] :], 0.0)
+
+    @property
+    def _final_time(self) -> Array:
+        t1 = self.shooting.final_time(self._point)
+        return self.fixed_time if t1 is None else t1
+
+    @property
+    def _duration(self) -> Array:
+        return (self._final_time - self.problem.t0)[:, None, None]
+
+    @cached_property
+    def _derivatives(self) -> tuple[Array, Array]:
+        warm = self.found.warm
+        with np.errstate(all="ignore"):
+            return self.shooting.derivatives(warm.primal, Dual(warm.costate, warm.end, self._mu))
+
+    def _tensor(self, values: Array) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.like)
 
 
 def solve_by_newton(
@@ -94,26 +225,24 @@ def solve_by_newton(
     Raises CaptureError when a function of the problem cannot become formulas.
     """
     grid, problem = start.control.grid, instances.problem
-    sweep = instances.arguments(start.control, start.final_time)
+    data, theta = instances.arguments(start.control, start.final_time).data, _array(instances.parameters)
     reference = multiple_shooting(
         problem,
         grid,
         start.control.kind,
         tableau_named(scheme),
         _array(instances.initial_state),
-        _array(instances.parameters),
-        None if sweep.data is None else _array(sweep.data),
+        theta,
+        None if data is None else _array(data),
     )
     core = None if backend == "torch" else in_core(problem, reference, backend, threads, instances.device)
-    shooting = core or reference
+    shooting, final_time = core or reference, _array(start.final_time)
     begin: Primal | Warm
     if before is not None:
-        begin = prolonged(shooting, before[0].warm, before[1], grid)
+        begin = prolonged(shooting, before[0].found.warm, before[1], grid)
     else:
         state = line(instances, grid) if guess is None else _states_of(guess, instances, grid)
-        begin = shooting.pack(
-            state, _array(start.control.values), _array(instances.parameters), _array(start.final_time)
-        )
+        begin = shooting.pack(state, _array(start.control.values), theta, final_time)
         if guess is None:
             favour = MEANT if meant else 1.0
             begin = better_start(reference, begin, favour) if core is None else core.better_start(begin, favour)
@@ -121,28 +250,44 @@ def solve_by_newton(
         found = solve_newton(reference, begin, settings, callback)
     else:
         found = solve_compiled(core, begin, settings, callback)
-    return _answer(instances, shooting, found, start)
+    for b in np.flatnonzero(shooting.fixed_violation(found.warm.primal) > VISIBLE):
+        found.status[b], found.worst[b] = Status.INFEASIBLE, "path_constraint at the initial state"
+    return NewtonAnswer(problem, instances.initial_state, shooting, found, final_time)
 
 
 def line(instances: Instances, grid: TimeGrid) -> Array:
     """x (B, N+1, n) from the initial to the terminal state. Free components of either end take the value of the other
     one, or the middle of their bounds; all lie within the bounds."""
-    problem = instances.problem
-    first = _array(instances.initial_state)
-    free = np.full(problem.state_dim, math.nan)
-    last = free if problem.terminal_state is None else _array(problem.terminal_state)
-    middle = np.zeros(problem.state_dim)
-    for box in (problem.state_bounds, problem.initial_bounds):
-        if box is not None:
-            middle = np.where(np.isfinite(_array(box[0])) | np.isfinite(_array(box[1])),
-                              _array(ControlSet(*box).middle()), middle)  # fmt: skip
-    first = np.where(np.isnan(first), np.where(np.isnan(last), middle, last), first)
-    last = np.where(np.isnan(last), first, last)
+    ends = remembered(instances.problem, "line", Ends.of)
+    first = _array(instances.initial_state)[:, None]
+    first = np.where(np.isnan(first), ends.first, first)
+    last = np.where(np.isnan(ends.last), first, ends.last)
     tau = grid.nodes.numpy()[:, None]
-    x: Array = (1 - tau) * first[:, None] + tau * last[:, None]
-    if problem.state_bounds is not None:
-        x = np.clip(x, *(_array(side) for side in problem.state_bounds))
-    return x
+    x: Array = (1 - tau) * first + tau * last
+    return x if ends.bounds is None else np.clip(x, *ends.bounds)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What a problem says of lines between its ends."""
+
+    first: Array  # (n,) where the initial state is free
+    last: Array  # (n,) NaN where it is free
+    bounds: tuple[Array, Array] | None  # (n,) each
+
+    @classmethod
+    def of(cls, problem: Problem) -> Ends:
+        last, middle = np.full(problem.state_dim, math.nan), np.zeros(problem.state_dim)
+        if problem.terminal_state is not None:
+            last = _array(problem.terminal_state)
+        for box in (problem.state_bounds, problem.initial_bounds):
+            if box is not None:
+                low, high = (_array(side) for side in box)
+                middle = np.where(np.isfinite(low) | np.isfinite(high), _array(ControlSet(*box).middle()), middle)
+        bounds = problem.state_bounds
+        return cls(
+            np.where(np.isnan(last), middle, last), last, bounds and (_array(bounds[0]), _array(bounds[1]))
+        )
 
 
 def _states_of(guess: Answer, instances: Instances, grid: TimeGrid) -> Array:
@@ -190,60 +335,6 @@ def _interpolated(values: Array, old: Array, new: Array) -> Array:
     share = np.clip((new - old[k]) / (old[k + 1] - old[k]), 0.0, 1.0)[:, None]
     with np.errstate(invalid="ignore", over="ignore"):  # of problems that are lost
         return (1 - share) * values[:, k] + share * values[:, k + 1]
-
-
-def _answer(instances: Instances, shooting: ReferenceShooting, found: NewtonResult, start: Start) -> NewtonAnswer:
-    """In tensors, in the order of a Solution."""
-    problem, warm = instances.problem, found.warm
-    point, n = warm.primal, problem.state_dim
-    statement = shooting.statement
-    ns, nz = point.state.shape[2], point.state.shape[2] + point.control.shape[2]
-    mu = np.where(statement.active, warm.multiplier[..., 2 * nz :], 0.0)
-    with np.errstate(all="ignore"):
-        derivative, initial = shooting.derivatives(point, Dual(warm.costate, warm.end, mu))
-    status, worst = list(found.status), list(found.worst)
-    for b in np.flatnonzero(shooting.fixed_violation(point) > VISIBLE):
-        status[b], worst[b] = Status.INFEASIBLE, "path_constraint at the initial state"
-    costate = np.concatenate((initial[:, None, :n], warm.costate[:, 1:, :n]), 1)
-    t1 = shooting.final_time(point)
-    final_time = _array(start.final_time) if t1 is None else t1
-    duration = (final_time - problem.t0)[:, None, None]
-    paths = len(shooting.equations.path.values)
-    gamma = mu[:, -1, paths : paths + problem.inequality_count]
-    bounds = warm.multiplier[..., nz : nz + ns] - warm.multiplier[..., :ns]
-    like = instances.initial_state
-
-    def tensor(values: Array) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(like)
-
-    def inside(values: Tensor) -> Tensor:
-        return problem.control_set.project(values)
-
-    none = np.zeros((instances.batch, problem.equality_count + problem.inequality_count))
-    return NewtonAnswer(
-        control=inside(tensor(shooting.controls(point))),
-        final_time=tensor(final_time).to(start.final_time),
-        multipliers=tensor(np.concatenate((warm.end[:, : problem.equality_count], gamma), 1)),
-        penalties=tensor(none),
-        status=status,
-        iterations=torch.from_numpy(found.iterations).to(like.device),
-        residual=tensor(found.residual),
-        violation=tensor(found.violation),
-        objective=tensor(found.objective),
-        sweeps=found.history[-1].sweeps if found.history else 0,
-        history=list(found.history),
-        initial_state=tensor(point.state[:, 0, :n]),
-        parameters=tensor(shooting.parameters(point)),
-        state=tensor(point.state[..., :n]),
-        costate=tensor(costate),
-        control_derivative=tensor(derivative),
-        path_multipliers=tensor(mu[..., :paths] / duration),
-        state_multipliers=tensor(bounds[..., :n] / duration),
-        warm=warm,
-        worst=worst,
-        backend=getattr(shooting, "backend", "torch"),
-        reason=getattr(shooting, "reason", "The formulas are evaluated by numpy."),
-    )
 
 
 def _array(values: Tensor) -> Array:

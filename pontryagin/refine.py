@@ -147,7 +147,7 @@ class Search:
                     found, complete = self._onward(self.instances, found, found.grid, None), True
         except KeyboardInterrupt:
             status = [Status.INTERRUPTED] * self.instances.batch
-            return replace(found, result=replace(found.result, status=status))
+            return replace(found, result=found.result.ended(status))
 
     def _judged(self, found: Found) -> Found:
         """Problems that converged on a grid that is too coarse for them do not count as solved."""
@@ -156,7 +156,7 @@ class Search:
             Status.INACCURATE if one is Status.CONVERGED and coarse[b] else one
             for b, one in enumerate(found.result.status)
         ]
-        return replace(found, result=replace(found.result, status=status))
+        return replace(found, result=found.result.ended(status))
 
     def backend(self, grid: TimeGrid, scheme: str | None = None) -> SweepBackend:
         """The backend on a grid; the same request gives the same object."""
@@ -215,13 +215,14 @@ class Search:
     ) -> Found:
         """Solve from guesses. What Newton's method cannot make feasible from one start, random ones may."""
         found = self._best_of(instances, random_starts(start, instances, starts, seed), starts, before, limit)
-        far = (found.result.violation > ASTRAY).tolist()
+        if starts > 1 or not isinstance(found.result, NewtonAnswer) or self._used_up(found):
+            return found
         failed = [
             b
             for b, status in enumerate(found.result.status)
-            if status in RETRIED or (status is Status.MAX_ITERATIONS and far[b])
+            if status in RETRIED or (status is Status.MAX_ITERATIONS and found.result.violation[b] > ASTRAY)
         ]
-        if starts > 1 or not failed or not isinstance(found.result, NewtonAnswer) or self._used_up(found):
+        if not failed:
             return found
         rows = torch.tensor(failed, device=instances.device)
         instances, grid = instances.pick(rows), start.control.grid
@@ -319,7 +320,7 @@ class Search:
         return self._found(start.control.grid, result, before, history)
 
     def _found(
-        self, grid: TimeGrid, result: MethodResult, before: Found | None, history: tuple[IterationInfo, ...]
+        self, grid: TimeGrid, result: MethodResult | NewtonAnswer, before: Found | None, history: tuple[IterationInfo, ...]
     ) -> Found:
         """With counts over all grids."""
         shift = self._shift(history)

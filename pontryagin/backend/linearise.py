@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -57,12 +57,22 @@ class ReferenceShooting:
     initial: Array  # (B, ns)
     theta: Array  # (B, q) with what is not optimised
     data: Array  # (B, K, nd)
+    cores: dict[Any, Any]  # what compiled_newton.py makes of the rest
+
+    def of(self: Own, initial: Array, theta: Array, data: Array) -> Own:
+        """The same for other problems."""
+        return replace(self, initial=initial, theta=theta, data=data)
 
     # -- the interface -----------------------------------------------------------------------------------------------
 
     def select(self: Own, rows: Rows) -> Own:
         """These problems of the batch."""
-        return replace(self, initial=self.initial[rows], theta=self.theta[rows], data=self.data[rows])
+        return self.of(self.initial[rows], self.theta[rows], self.data[rows])
+
+    def joined(self: Own, other: Own) -> Own:
+        """These problems, then the others."""
+        both = ((self.initial, other.initial), (self.theta, other.theta), (self.data, other.data))
+        return self.of(*map(np.concatenate, both))
 
     def values(self, point: Primal) -> Values:
         """F, J, c and psi."""

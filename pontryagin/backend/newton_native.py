@@ -32,16 +32,17 @@ def choose(functions: NewtonFunctions, backend: str, batch: int, steps: int, sta
     interpreted = functions.interpreted
     match backend:
         case "native":
-            _refuse_long(functions)
-            find_compiler()
+            if functions.compiled is None:
+                _refuse_long(functions)
+                find_compiler()
             return _compiled(functions, "Compiled C++ was asked for.")
         case "auto":
+            if functions.compiled is not None or is_cached(key_of(functions)):
+                return _compiled(functions, "Compiled code for it is in the cache.")
             try:
                 find_compiler()
             except BackendError:
                 return Chosen(interpreted, "interpreter", "There is no compiler.")
-            if functions.compiled is not None or is_cached(key_of(functions)):
-                return _compiled(functions, "Compiled code for it is in the cache.")
             count = functions.operations
             blocks = -(-batch // 8)
             if count <= LARGEST and 1e-9 * OPERATION * count * stages * steps * blocks * ITERATIONS > PATIENCE:

@@ -55,7 +55,7 @@ def make_backend(
     threads = threads or torch.get_num_threads()
 
     kept: dict[Any, TorchSweep | CompiledSweep] = problem._cache.setdefault("backends", {})
-    key = (backend, grid.nodes.numpy().tobytes(), control_kind, tableau, dtype, device, threads)
+    key = (backend, grid.key, control_kind, tableau, dtype, device, threads)
     if key not in kept:
         if len(kept) >= KEPT:
             kept.pop(next(iter(kept)))

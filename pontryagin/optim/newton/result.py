@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,3 +86,20 @@ class NewtonResult:
     violation: Array  # (B,) scaled primal infeasibility
     worst: list[str]  # the constraint that is violated most, where and when on scaled time; empty where all hold
     history: list[NewtonInfo]
+
+    def rows(self, index: NDArray[np.intp]) -> NewtonResult:
+        """These problems of the batch."""
+        objective, iterations, residual, violation = (
+            value[index] for value in (self.objective, self.iterations, self.residual, self.violation)
+        )
+        status, worst = [self.status[i] for i in index], [self.worst[i] for i in index]
+        return NewtonResult(
+            self.warm.rows(index), objective, status, iterations, residual, violation, worst, self.history
+        )
+
+    def joined(self, other: NewtonResult) -> NewtonResult:
+        """These problems, then the others; the history of these."""
+        names = ("objective", "iterations", "residual", "violation")
+        arrays = {name: np.concatenate((getattr(self, name), getattr(other, name))) for name in names}
+        status, worst = [*self.status, *other.status], [*self.worst, *other.worst]
+        return replace(self, warm=self.warm.joined(other.warm), **arrays, status=status, worst=worst)
