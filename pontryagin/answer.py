@@ -37,7 +37,7 @@ TENSORS = (
 )  # fmt: skip
 
 #: Those, and what else may be made when it is asked for.
-LATER = (*TENSORS, "control")
+LATER = (*TENSORS, "control", "history")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

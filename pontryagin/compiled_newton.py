@@ -17,6 +17,7 @@ from pontryagin.errors import BackendError
 from pontryagin.optim import Callback
 from pontryagin.optim.newton import NewtonInfo, NewtonResult, NewtonSettings, Warm
 from pontryagin.optim.newton.barrier import with_room
+from pontryagin.optim.newton.result import Rows
 from pontryagin.optim.newton.scaling import Scales, half_width, scaled_as_control
 from pontryagin.optim.newton.worst import worst_of
 from pontryagin.problem import Problem
@@ -35,7 +36,7 @@ FEWEST = 256
 CPU = torch.device("cpu")
 
 #: What ended so is a point to go on from.
-KNOWN = (Status.CONVERGED, Status.STALLED, Status.MAX_ITERATIONS)
+KNOWN = np.array([one in (Status.CONVERGED, Status.STALLED, Status.MAX_ITERATIONS) for one in STATUSES])
 
 
 def in_core(
@@ -50,17 +51,16 @@ def in_core(
     kernel, why = _kernel(problem, backend, device, batch)
     tier = "interpreter" if kernel else "auto" if backend == "cuda" else backend
     chosen = choose(layout, tier, batch, len(statement.nodes) - 1, len(reference.tableau.b))
-    key, cores = (chosen.name, kernel and kernel.on.memory), reference.cores
+    key, cores = (chosen.name, why, chosen.reason, threads, kernel and kernel.on.memory), reference.cores
     if key not in cores:
         given = layout, with_room(statement), half_width(statement), scaled_as_control(statement)
-        made: dict[str, Any] = {"core": core_of(reference, chosen, *given)}
+        whole = {**vars(reference), "core": core_of(reference, chosen, *given), "threads": threads}
         if kernel:
-            made["on_device"] = device_statement(reference, *given, kernel.on.memory)
-        cores[key] = made
-    whole = {**vars(reference), **cores[key], "threads": threads}
-    if kernel:
-        return CudaShooting(**whole, backend="cuda", reason=why, kernel=kernel)
-    return CompiledShooting(**whole, backend=chosen.name, reason=f"{why}{chosen.reason}")
+            there = device_statement(reference, *given, kernel.on.memory)
+            cores[key] = CudaShooting(**whole, backend="cuda", reason=why, kernel=kernel, on_device=there)
+        else:
+            cores[key] = CompiledShooting(**whole, backend=chosen.name, reason=f"{why}{chosen.reason}")
+    return cores[key].of(reference.initial, reference.theta, reference.data)
 
 
 def _kernel(problem: Problem, backend: str, device: torch.device, batch: int) -> tuple[NewtonKernel | None, str]:
@@ -86,27 +86,30 @@ def solve_compiled(
     history: list[NewtonInfo] = []
 
     def told(row: tuple[float, ...]) -> bool:
-        sweeps = int(row[0]) + (history[-1].sweeps if history else 0)
-        history.append(_info(len(history) + 1, row, sweeps, time.perf_counter() - began))
+        history.append(_info(history, row, time.perf_counter() - began))
         return callback is not None and bool(callback(history[-1]))
+
+    def told_of() -> list[NewtonInfo]:
+        for row in found["history"][len(history) :]:
+            history.append(_info(history, row, seconds))
+        return history
 
     options = {**vars(settings), "warm": isinstance(start, Warm)}
     found = shooting.solve(unknowns, known, options, None if callback is None else told)
-    for row in found["history"][len(history) :]:
-        history.append(_info(len(history) + 1, row, 0, time.perf_counter() - began))
+    seconds = time.perf_counter() - began
     state, control, costate, end, sigma, multiplier = unknowns
     point, measures = Primal(state, control), found["measures"]
-    status = [STATUSES[code] for code in found["status"]]
+    status = [STATUSES[code] for code in found["status"].tolist()]
     scales = Scales(found["scale_z"], found["scale_weight"], found["scale_end"], found["scale_path"])
     return NewtonResult(
-        warm=Warm(point, costate, end, sigma, multiplier, np.array([one in KNOWN for one in status])),
+        warm=Warm(point, costate, end, sigma, multiplier, KNOWN[found["status"]]),
         objective=measures[:, 0],
         status=status,
         iterations=found["iterations"].astype(np.int64),
         residual=np.maximum(measures[:, 1], measures[:, 3]),
         violation=measures[:, 2],
         worst=worst_of(shooting, scales, point, measures[:, 2]),
-        history=history,
+        history=Rows(told_of),
     )
 
 
@@ -122,7 +125,8 @@ def _begin(shooting: CompiledShooting, start: Primal | Warm) -> tuple[list[np.nd
     return unknowns, np.zeros(batch, dtype=bool)
 
 
-def _info(iteration: int, row: tuple[float, ...], sweeps: int, seconds: float) -> NewtonInfo:
+def _info(before: list[NewtonInfo], row: tuple[float, ...], seconds: float) -> NewtonInfo:
+    iteration, sweeps = len(before) + 1, int(row[0]) + (before[-1].sweeps if before else 0)
     running, objective, dual, primal, complementarity, barrier, step, regularisation = row
     return NewtonInfo(
         iteration, int(running), objective / running, dual, primal, step, 0.0, sweeps, seconds,

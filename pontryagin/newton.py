@@ -9,6 +9,7 @@ is prolonged with all its multipliers.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -27,10 +28,11 @@ from pontryagin.instances import Instances
 from pontryagin.optim import Callback, IterationInfo
 from pontryagin.optim.newton import NewtonResult, NewtonSettings, Warm, better_start, solve_newton
 from pontryagin.problem import Problem
-from pontryagin.shooting import Array, Dual, Primal
+from pontryagin.shooting import Array, Dual, Mask, Primal
 from pontryagin.status import Status
 from pontryagin.tableau import tableau_named
 from pontryagin.time_grid import TimeGrid
+from pontryagin.values import as_array
 
 #: A violation of path constraints at the initial state from which a problem is infeasible.
 VISIBLE = 1e-8
@@ -83,11 +85,11 @@ class NewtonAnswer:
         return self.found.worst
 
     @property
-    def history(self) -> list[IterationInfo]:
-        return list(self.found.history)
+    def history(self) -> Sequence[IterationInfo]:
+        return self.found.history
 
     @property
-    def backend(self) -> str:
+    def name(self) -> str:
         """Where it ran."""
         return getattr(self.shooting, "backend", "torch")
 
@@ -99,7 +101,8 @@ class NewtonAnswer:
     @cached_property
     def control(self) -> Tensor:
         """(B, K, m) inside the bounds exactly."""
-        return self.problem.control_set.project(self._tensor(self.shooting.controls(self._point)))
+        control, box = self._tensor(self.shooting.controls(self._point)), self.problem.control_set
+        return box.project(control) if box.is_bounded else control
 
     @cached_property
     def final_time(self) -> Tensor:
@@ -117,11 +120,6 @@ class NewtonAnswer:
     def penalties(self) -> Tensor:
         """(B, r) zero."""
         return torch.zeros_like(self.multipliers)
-
-    @cached_property
-    def iterations(self) -> Tensor:
-        """(B,) int64"""
-        return torch.from_numpy(self.found.iterations).to(self.like.device)
 
     @cached_property
     def residual(self) -> Tensor:
@@ -225,24 +223,24 @@ def solve_by_newton(
     Raises CaptureError when a function of the problem cannot become formulas.
     """
     grid, problem = start.control.grid, instances.problem
-    data, theta = instances.arguments(start.control, start.final_time).data, _array(instances.parameters)
+    (initial_state, theta), data = instances.arrays, instances.data_on(grid)
     reference = multiple_shooting(
         problem,
         grid,
         start.control.kind,
         tableau_named(scheme),
-        _array(instances.initial_state),
+        initial_state,
         theta,
-        None if data is None else _array(data),
+        None if data is None else as_array(data),
     )
     core = None if backend == "torch" else in_core(problem, reference, backend, threads, instances.device)
-    shooting, final_time = core or reference, _array(start.final_time)
+    shooting, (control, final_time) = core or reference, start.arrays
     begin: Primal | Warm
     if before is not None:
         begin = prolonged(shooting, before[0].found.warm, before[1], grid)
     else:
         state = line(instances, grid) if guess is None else _states_of(guess, instances, grid)
-        begin = shooting.pack(state, _array(start.control.values), theta, final_time)
+        begin = shooting.pack(state, control, theta, final_time)
         if guess is None:
             favour = MEANT if meant else 1.0
             begin = better_start(reference, begin, favour) if core is None else core.better_start(begin, favour)
@@ -250,20 +248,21 @@ def solve_by_newton(
         found = solve_newton(reference, begin, settings, callback)
     else:
         found = solve_compiled(core, begin, settings, callback)
-    for b in np.flatnonzero(shooting.fixed_violation(found.warm.primal) > VISIBLE):
-        found.status[b], found.worst[b] = Status.INFEASIBLE, "path_constraint at the initial state"
+    if problem.path_count:
+        for b in np.flatnonzero(shooting.fixed_violation(found.warm.primal) > VISIBLE):
+            found.status[b], found.worst[b] = Status.INFEASIBLE, "path_constraint at the initial state"
     return NewtonAnswer(problem, instances.initial_state, shooting, found, final_time)
 
 
 def line(instances: Instances, grid: TimeGrid) -> Array:
     """x (B, N+1, n) from the initial to the terminal state. Free components of either end take the value of the other
     one, or the middle of their bounds; all lie within the bounds."""
-    ends = remembered(instances.problem, "line", Ends.of)
-    first = _array(instances.initial_state)[:, None]
-    first = np.where(np.isnan(first), ends.first, first)
-    last = np.where(np.isnan(ends.last), first, ends.last)
-    tau = grid.nodes.numpy()[:, None]
-    x: Array = (1 - tau) * first + tau * last
+    ends, (first, _) = remembered(instances.problem, "line", Ends.of), instances.arrays
+    if ends.free:
+        first = np.where(np.isnan(first), ends.first, first)
+    both = np.empty((len(first), 2, first.shape[1]))
+    both[:, 0], both[:, 1] = first, np.where(ends.open, first, ends.last)
+    x: Array = grid.shares @ both
     return x if ends.bounds is None else np.clip(x, *ends.bounds)
 
 
@@ -272,28 +271,34 @@ class Ends:
     """What a problem says of lines between its ends."""
 
     first: Array  # (n,) where the initial state is free
-    last: Array  # (n,) NaN where it is free
+    free: bool  # whether it is, somewhere
+    last: Array  # (n,)
+    open: Mask  # (n,) where it is free
     bounds: tuple[Array, Array] | None  # (n,) each
 
     @classmethod
     def of(cls, problem: Problem) -> Ends:
         last, middle = np.full(problem.state_dim, math.nan), np.zeros(problem.state_dim)
         if problem.terminal_state is not None:
-            last = _array(problem.terminal_state)
+            last = as_array(problem.terminal_state)
         for box in (problem.state_bounds, problem.initial_bounds):
             if box is not None:
-                low, high = (_array(side) for side in box)
-                middle = np.where(np.isfinite(low) | np.isfinite(high), _array(ControlSet(*box).middle()), middle)
+                low, high = (as_array(side) for side in box)
+                middle = np.where(np.isfinite(low) | np.isfinite(high), as_array(ControlSet(*box).middle()), middle)
         bounds = problem.state_bounds
         return cls(
-            np.where(np.isnan(last), middle, last), last, bounds and (_array(bounds[0]), _array(bounds[1]))
+            first=np.where(np.isnan(last), middle, last),
+            free=bool(problem.initial_state.isnan().any()),
+            last=last,
+            open=np.isnan(last),
+            bounds=bounds and (as_array(bounds[0]), as_array(bounds[1])),
         )
 
 
 def _states_of(guess: Answer, instances: Instances, grid: TimeGrid) -> Array:
     """x (B, N+1, n) of a solution, read at the nodes of the grid."""
     known = guess.batched()
-    old, states = known.control.grid.nodes.numpy(), _array(known.state)
+    old, states = known.control.grid.nodes.numpy(), as_array(known.state)
     states = np.repeat(states, instances.batch // len(states), 0)  # several starts of each problem
     return _interpolated(states, old, grid.nodes.numpy())
 
@@ -336,6 +341,3 @@ def _interpolated(values: Array, old: Array, new: Array) -> Array:
     with np.errstate(invalid="ignore", over="ignore"):  # of problems that are lost
         return (1 - share) * values[:, k] + share * values[:, k + 1]
 
-
-def _array(values: Tensor) -> Array:
-    return values.detach().double().numpy(force=True)

@@ -19,6 +19,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ from pontryagin.answer import Answer
 from pontryagin.backend.select import make_backend
 from pontryagin.branches import calmer_branches
 from pontryagin.control import Control, Kind
-from pontryagin.found import Found, best, joined, picked, posed, rows_of, taken_over
+from pontryagin.found import Found, best, counts_of, going_on, joined, picked, posed, rows_of, taken_over
 from pontryagin.guess import Start, random_starts, read_guess
 from pontryagin.instances import Instances
 from pontryagin.mesh import Mesh, divided
@@ -160,8 +161,16 @@ class Search:
 
     def backend(self, grid: TimeGrid, scheme: str | None = None) -> SweepBackend:
         """The backend on a grid; the same request gives the same object."""
-        options, began = self.options, time.perf_counter()
-        backend = make_backend(
+        began = time.perf_counter()
+        backend = self.backend_on(grid, scheme)()
+        self.seconds["backend"] += time.perf_counter() - began
+        return backend
+
+    def backend_on(self, grid: TimeGrid, scheme: str | None = None) -> Callable[[], SweepBackend]:
+        """What makes it, or finds it made."""
+        options = self.options
+        return partial(
+            make_backend,
             self.instances.problem,
             grid,
             control_kind=options.kind,
@@ -171,8 +180,6 @@ class Search:
             device=self.instances.device,
             threads=options.threads,
         )
-        self.seconds["backend"] += time.perf_counter() - began
-        return backend
 
     def _calmer(self, found: Found) -> Found | None:
         """Problems whose control has other minima of H to take between its nodes, solved again from those."""
@@ -323,28 +330,13 @@ class Search:
         self, grid: TimeGrid, result: MethodResult | NewtonAnswer, before: Found | None, history: tuple[IterationInfo, ...]
     ) -> Found:
         """With counts over all grids."""
-        shift = self._shift(history)
-        iterations = result.iterations if before is None else before.iterations + result.iterations
-        return Found(
-            grid, result, iterations, history + tuple(shift(row) for row in result.history),
-            () if before is None else before.levels,
-        )  # fmt: skip
-
-    def _shift(self, history: tuple[IterationInfo, ...]) -> Callable[[IterationInfo], IterationInfo]:
-        """Counts that go on from those of the grids before."""
-        if not history:
-            return lambda row: row
-        last = history[-1]
-        return lambda row: replace(
-            row,
-            iteration=row.iteration + last.iteration,
-            sweeps=row.sweeps + last.sweeps,
-            seconds=row.seconds + last.seconds,
-        )
+        if before is None:
+            return Found(grid, result, counts_of(result))
+        return Found(grid, result, before.iterations + counts_of(result), history, before.levels)
 
     def _told(self, history: tuple[IterationInfo, ...]) -> Callback:
         """The callback of a method: the caller's and the progress, with counts over all grids."""
-        shift, options = self._shift(history), self.options
+        shift, options = going_on(history), self.options
 
         def told(row: IterationInfo) -> bool:
             row = shift(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,10 @@ from pontryagin.instances import Instances
 from pontryagin.newton import NewtonAnswer
 from pontryagin.refine import Search
 from pontryagin.sweep import SweepBackend
+
+#: Fields that a result has under the same name, and the path.
+OF_RESULT = ("control", "multipliers", "penalties", "residual", "violation")
+OF_PATH = ("state", "costate", "path_multipliers", "state_multipliers")
 
 
 @dataclass(frozen=True)
@@ -51,20 +56,25 @@ class Shown:
     found: Found
     path: NewtonAnswer | Swept
     kind: Kind
-    backend: SweepBackend
+    backend: Callable[[], SweepBackend]
 
     @classmethod
     def of(cls, search: Search, found: Found) -> Shown:
         path = found.result if isinstance(found.result, NewtonAnswer) else Swept.of(search, found)
-        return cls(search.instances, found, path, search.options.kind, search.backend(found.grid))
+        return cls(search.instances, found, path, search.options.kind, search.backend_on(found.grid))
 
     def field(self, name: str) -> Any:
         """As the caller is to have it: without the batch axis, where the problem was given without one."""
-        sources = (self, self.found, self.path, self.found.result)
-        source = next(one for one in sources if name in vars(one) or hasattr(type(one), name))
+        if name == "history":
+            return list(self.found.history)
+        source = self.found.result if name in OF_RESULT else self.path if name in OF_PATH else self
         values: Tensor = getattr(source, name)
         values = values[0] if self.instances.single else values
         return Control(values, self.kind, self.found.grid) if name == "control" else values
+
+    @property
+    def iterations(self) -> Tensor:
+        return torch.from_numpy(self.found.iterations).to(self.instances.device)
 
     @property
     def time(self) -> Tensor:
@@ -90,8 +100,8 @@ class Shown:
         """At the nodes."""
         path, result, steps = self.path, self.found.result, self.found.grid.steps
         control = Control(result.control, self.kind, self.found.grid)
-        data = self.instances.arguments(control, result.final_time).data
-        hamiltonian, _, _ = self.backend.hamiltonian(
+        data = self.instances.data_on(self.found.grid)
+        hamiltonian, _, _ = self.backend().hamiltonian(
             self.time.to(path.state).flatten(),
             path.state.flatten(0, 1),
             path.costate.flatten(0, 1),

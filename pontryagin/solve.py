@@ -124,7 +124,8 @@ def _solution(search: Search, found: Found, began: float) -> Solution:
     instances, options, result = search.instances, search.options, found.result
     problem, single, sweep_began = instances.problem, instances.single, time.perf_counter()
     shown = Shown.of(search, found)
-    worst = shown.path.worst
+    worst, by_newton = shown.path.worst, isinstance(result, NewtonAnswer)
+    backend = result if isinstance(result, NewtonAnswer) else search.backend(found.grid)
     now = time.perf_counter()
     solution = Solution.later(
         shown.field,
@@ -136,16 +137,16 @@ def _solution(search: Search, found: Found, began: float) -> Solution:
         status=result.status[0] if single else result.status,
         method=options.method,
         scheme=options.scheme,
-        backend=getattr(result, "backend", shown.backend.name),
-        backend_reason=getattr(result, "reason", getattr(shown.backend, "reason", "")),
+        backend=backend.name,
+        backend_reason=getattr(backend, "reason", ""),
         accuracy=options.accuracy,
         timings={**search.seconds, "last sweep": now - sweep_began, "total": now - began},
-        history=list(found.history),
         levels=list(found.levels),
         worst=worst[0] if single else worst,
     )
-    if not (single and isinstance(result, NewtonAnswer)) or derive_step(problem).implicit.count:
-        solution.complete()  # much to keep, or what it is made of may change
+    on_host = instances.device.type == "cpu" and options.backend != "cuda"
+    if not (single and by_newton and on_host) or derive_step(problem).implicit.count:
+        solution.complete()  # much to keep, or something that may change or fail meanwhile
     return solution
 
 

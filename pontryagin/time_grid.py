@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pontryagin.errors import ProblemError, unknown_name
@@ -59,6 +61,12 @@ class TimeGrid:
     def key(self) -> bytes:
         """Grids with the same nodes have the same."""
         return self.nodes.numpy().tobytes()
+
+    @cached_property
+    def shares(self) -> NDArray[np.float64]:
+        """(N+1, 2) of the two ends of a straight line, in its points at the nodes."""
+        tau: NDArray[np.float64] = self.nodes.numpy()
+        return np.stack((1 - tau, tau), 1)
 
     @property
     def steps(self) -> int:

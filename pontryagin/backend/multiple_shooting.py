@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pontryagin.backend.linearise import ReferenceShooting
 from pontryagin.control import Kind
+from pontryagin.hamiltonian import kept
 from pontryagin.problem import Problem
 from pontryagin.shooting import Array, Mask, Statement
 from pontryagin.step_equations import StepEquations, derive_step
 from pontryagin.tableau import Tableau
 from pontryagin.time_grid import TimeGrid
-
-#: Grids of a problem that are remembered: those of a refinement, and some more.
-KEPT = 32
-
-Frames = dict[tuple[Any, ...], ReferenceShooting]
 
 
 def multiple_shooting(
@@ -31,20 +25,20 @@ def multiple_shooting(
 ) -> ReferenceShooting:
     """B problems on one grid: initial states (B, n) with NaN where they are free, theta (B, q), data as sweeps take
     them. Raises CaptureError when a function cannot become a graph."""
-    batch, free, linear_data = len(initial_state), np.isnan(initial_state[0]), data is not None and data.shape[-2] > grid.steps
-    kept: Frames = problem._cache.setdefault("newton_frames", {})
+    batch, free = len(initial_state), np.isnan(initial_state[0])
+    linear_data = data is not None and data.shape[-2] > grid.steps
     key = (grid.key, kind, tableau, linear_data, free.tobytes())
-    if key not in kept:
-        if len(kept) >= KEPT:
-            kept.pop(next(iter(kept)))
-        kept[key] = _frame(problem, grid, kind == "linear", tableau, linear_data, free)
-    frame = kept[key]
+    frame = kept(problem, "frames", key, lambda: _frame(problem, grid, kind == "linear", tableau, linear_data, free))
     initial = np.zeros((batch, len(frame.statement.free)))
-    initial[:, : free.size] = np.where(free, 0.0, initial_state)
-    implicit = frame.equations.implicit
-    values = np.tile(implicit.values().numpy(force=True), (batch, 1)) if implicit.count else theta[:, :0]
+    initial[:, : len(free)] = initial_state
+    if free.any():
+        np.nan_to_num(initial, copy=False)
+    whole = np.empty((batch, frame.theta.shape[1]))
+    whole[:, : theta.shape[1]] = theta
+    if theta.shape[1] < whole.shape[1]:
+        whole[:, theta.shape[1] :] = frame.equations.implicit.values().numpy(force=True)
     data = np.zeros((batch, grid.steps, 0)) if data is None else np.broadcast_to(data, (batch, *data.shape[-2:]))
-    return frame.of(initial, np.concatenate((theta, values), 1), data)
+    return frame.of(initial, whole, data)
 
 
 def _frame(
