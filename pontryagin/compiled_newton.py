@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 import torch
@@ -60,7 +59,8 @@ def in_core(
             cores[key] = CudaShooting(**whole, backend="cuda", reason=why, kernel=kernel, on_device=there)
         else:
             cores[key] = CompiledShooting(**whole, backend=chosen.name, reason=f"{why}{chosen.reason}")
-    return cores[key].of(reference.initial, reference.theta, reference.data)
+    frame: CompiledShooting = cores[key]
+    return frame.of(reference.initial, reference.theta, reference.data)
 
 
 def _kernel(problem: Problem, backend: str, device: torch.device, batch: int) -> tuple[NewtonKernel | None, str]:

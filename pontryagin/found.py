@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pontryagin.guess import Start
 from pontryagin.instances import Instances
-from pontryagin.newton import NewtonAnswer
+from pontryagin.newton_answer import NewtonAnswer
 from pontryagin.optim import IterationInfo, MethodResult
 from pontryagin.records import Level
 from pontryagin.status import Status

@@ -32,7 +32,8 @@ from pontryagin.found import Found, best, counts_of, going_on, joined, picked, p
 from pontryagin.guess import Start, random_starts, read_guess
 from pontryagin.instances import Instances
 from pontryagin.mesh import Mesh, divided
-from pontryagin.newton import NewtonAnswer, solve_by_newton
+from pontryagin.newton import solve_by_newton
+from pontryagin.newton_answer import NewtonAnswer
 from pontryagin.optim import Callback, IterationInfo, MethodResult, MethodSettings, solve_first_order
 from pontryagin.optim.newton import NewtonSettings
 from pontryagin.pointwise import Points
@@ -327,7 +328,11 @@ class Search:
         return self._found(start.control.grid, result, before, history)
 
     def _found(
-        self, grid: TimeGrid, result: MethodResult | NewtonAnswer, before: Found | None, history: tuple[IterationInfo, ...]
+        self,
+        grid: TimeGrid,
+        result: MethodResult | NewtonAnswer,
+        before: Found | None,
+        history: tuple[IterationInfo, ...],
     ) -> Found:
         """With counts over all grids."""
         if before is None:
@@ -378,7 +383,8 @@ class Search:
             defect = self._largest(found.defects, found)
         levels = tuple(level for level in found.levels if level.steps != found.grid.steps)
         iterations = int(found.iterations.max()) - sum(level.iterations for level in levels)
-        return replace(found, levels=(*levels, Level(found.grid.steps, iterations, change, defect)))
+        levels = (*levels, Level(found.grid.steps, iterations, change, defect))
+        return Found(found.grid, found.result, found.iterations, found.earlier, levels, found.defects)
 
     def _finer(self, found: Found) -> TimeGrid | None:
         """The next grid, or None where this one is accurate or there is no next one."""

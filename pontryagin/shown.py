@@ -12,7 +12,7 @@ from torch import Tensor
 from pontryagin.control import Control, Kind
 from pontryagin.found import Found, posed
 from pontryagin.instances import Instances
-from pontryagin.newton import NewtonAnswer
+from pontryagin.newton_answer import NewtonAnswer
 from pontryagin.refine import Search
 from pontryagin.sweep import SweepBackend
 

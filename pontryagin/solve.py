@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pontryagin.answer import Answer
@@ -17,7 +16,7 @@ from pontryagin.errors import CaptureError, NotYetSupported, ProblemError, unkno
 from pontryagin.found import Found
 from pontryagin.guess import Start, read_guess
 from pontryagin.instances import read_instances
-from pontryagin.newton import NewtonAnswer
+from pontryagin.newton_answer import NewtonAnswer
 from pontryagin.optim import METHODS, Callback
 from pontryagin.problem import Problem
 from pontryagin.progress import Progress

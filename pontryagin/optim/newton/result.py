@@ -94,6 +94,10 @@ class Rows(Sequence[NewtonInfo]):
         return self._made[index]
 
 
+#: Fields of a NewtonResult that are (B,).
+ARRAYS = ("objective", "iterations", "residual", "violation")
+
+
 @dataclass(frozen=True)
 class NewtonResult:
     """The last point of every problem, and how it ended."""
@@ -109,17 +113,12 @@ class NewtonResult:
 
     def rows(self, index: NDArray[np.intp]) -> NewtonResult:
         """These problems of the batch."""
-        objective, iterations, residual, violation = (
-            value[index] for value in (self.objective, self.iterations, self.residual, self.violation)
-        )
+        arrays: dict[str, Any] = {name: getattr(self, name)[index] for name in ARRAYS}
         status, worst = [self.status[i] for i in index], [self.worst[i] for i in index]
-        return NewtonResult(
-            self.warm.rows(index), objective, status, iterations, residual, violation, worst, self.history
-        )
+        return replace(self, warm=self.warm.rows(index), **arrays, status=status, worst=worst)
 
     def joined(self, other: NewtonResult) -> NewtonResult:
         """These problems, then the others; the history of those."""
-        names = ("objective", "iterations", "residual", "violation")
-        arrays = {name: np.concatenate((getattr(self, name), getattr(other, name))) for name in names}
+        arrays: dict[str, Any] = {name: np.concatenate((getattr(self, name), getattr(other, name))) for name in ARRAYS}
         status, worst = [*self.status, *other.status], [*self.worst, *other.worst]
         return replace(other, warm=self.warm.joined(other.warm), **arrays, status=status, worst=worst)
