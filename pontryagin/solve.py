@@ -119,13 +119,11 @@ def solve(
 
 
 def _solution(search: Search, found: Found, began: float) -> Solution:
-    """What was found, as a Solution; of a single problem by Newton's method most fields are made when asked for."""
+    """What was found, as a Solution."""
     instances, options, result = search.instances, search.options, found.result
-    problem, single, sweep_began = instances.problem, instances.single, time.perf_counter()
+    problem, single, sweep_began, timings = instances.problem, instances.single, time.perf_counter(), search.seconds
     shown = Shown.of(search, found)
-    worst, by_newton = shown.path.worst, isinstance(result, NewtonAnswer)
     backend = result if isinstance(result, NewtonAnswer) else search.backend(found.grid)
-    now = time.perf_counter()
     solution = Solution.later(
         shown.field,
         problem=problem,
@@ -139,14 +137,24 @@ def _solution(search: Search, found: Found, began: float) -> Solution:
         backend=backend.name,
         backend_reason=getattr(backend, "reason", ""),
         accuracy=options.accuracy,
-        timings={**search.seconds, "last sweep": now - sweep_began, "total": now - began},
+        timings=timings,
         levels=list(found.levels),
-        worst=worst[0] if single else worst,
+        worst=shown.path.worst[0] if single else shown.path.worst,
     )
-    on_host = instances.device.type == "cpu" and options.backend != "cuda"
-    if not (single and by_newton and on_host) or derive_step(problem).implicit.count:
-        solution.complete()  # much to keep, or something that may change or fail meanwhile
+    if not _may_wait(search, found):
+        solution.complete()
+    now = time.perf_counter()
+    timings.update({"last sweep": now - sweep_began, "total": now - began})
     return solution
+
+
+def _may_wait(search: Search, found: Found) -> bool:
+    """Whether numbers can be made when they are asked for: little is kept for them, and nothing that they are made of
+    changes or fails meanwhile."""
+    instances = search.instances
+    little = isinstance(found.result, NewtonAnswer) and instances.batch == 1
+    on_host = instances.device.type == "cpu" and search.options.backend != "cuda"
+    return little and on_host and not derive_step(instances.problem).implicit.count
 
 
 # -- checks of the keywords ------------------------------------------------------------------------------------------
