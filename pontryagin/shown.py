@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pontryagin.control import Control, Kind
-from pontryagin.found import Found, posed
+from pontryagin.found import Found
 from pontryagin.instances import Instances
 from pontryagin.newton_answer import NewtonAnswer
 from pontryagin.refine import Search
@@ -76,7 +77,7 @@ class Shown:
     def iterations(self) -> Tensor:
         return torch.from_numpy(self.found.iterations).to(self.instances.device)
 
-    @property
+    @cached_property
     def time(self) -> Tensor:
         return self.found.grid.times(self.instances.problem.t0, self.found.result.final_time)
 
@@ -86,7 +87,7 @@ class Shown:
 
     @property
     def parameters(self) -> Tensor:
-        return posed(self.instances, self.found.result).parameters
+        return self.path.parameters if isinstance(self.path, NewtonAnswer) else self.instances.parameters
 
     @property
     def control_gradient(self) -> Tensor:
