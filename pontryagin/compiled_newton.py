@@ -50,17 +50,19 @@ def in_core(
     kernel, why = _kernel(problem, backend, device, batch)
     tier = "interpreter" if kernel else "auto" if backend == "cuda" else backend
     chosen = choose(layout, tier, batch, len(statement.nodes) - 1, len(reference.tableau.b))
-    key, cores = (chosen.name, why, chosen.reason, threads, kernel and kernel.on.memory), reference.cores
+    key, cores = (chosen, kernel), reference.cores
     if key not in cores:
         given = layout, with_room(statement), half_width(statement), scaled_as_control(statement)
-        whole = {**vars(reference), "core": core_of(reference, chosen, *given), "threads": threads}
+        frame = vars(reference.select(np.zeros(0, dtype=np.intp)))  # of no problems, not to keep these
+        frame |= {"core": core_of(reference, chosen, *given), "cores": {}, "threads": threads, "reason": ""}
         if kernel:
             there = device_statement(reference, *given, kernel.on.memory)
-            cores[key] = CudaShooting(**whole, backend="cuda", reason=why, kernel=kernel, on_device=there)
+            cores[key] = CudaShooting(**frame, backend="cuda", kernel=kernel, on_device=there)
         else:
-            cores[key] = CompiledShooting(**whole, backend=chosen.name, reason=f"{why}{chosen.reason}")
-    frame: CompiledShooting = cores[key]
-    return frame.of(reference.initial, reference.theta, reference.data)
+            cores[key] = CompiledShooting(**frame, backend=chosen.name)
+    made: CompiledShooting = cores[key].of(reference.initial, reference.theta, reference.data)
+    vars(made).update(threads=threads, reason=why if kernel else f"{why}{chosen.reason}")
+    return made
 
 
 def _kernel(problem: Problem, backend: str, device: torch.device, batch: int) -> tuple[NewtonKernel | None, str]:
