@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -36,12 +36,17 @@ TENSORS = (
     "path_multipliers", "state_multipliers", "parameters", "iterations", "residual", "violation",
 )  # fmt: skip
 
+#: Those, and what else may be made when it is asked for.
+LATER = (*TENSORS, "control", "history")
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Answer:
     """The fields of a Solution, what follows from them, and its functions of time.
 
     `objective` is in the sense of the problem; costates and H are those of the minimised -J where it maximises.
+    Fields with numbers may be made when they are asked for first. Until then the answer keeps what they are made of:
+    the last point of the method with all its multipliers.
     """
 
     problem: Problem | None  # None after load() without a problem
@@ -77,6 +82,35 @@ class Answer:
     reference: float | None = None  # the known optimum, where there is one
     report: Report | None = None  # of the last verify()
     stored_slopes: tuple[Tensor, Tensor] | None = None  # (B, N, 2, n) x' and p' at the ends of the steps, from a file
+
+    # -- fields that are made later --------------------------------------------------------------------------------
+
+    @classmethod
+    def later(cls: type[Self], source: Callable[[str], Any], **known: Any) -> Self:
+        """With the fields `known`; `source` makes those of LATER from their names."""
+        answer = cls.__new__(cls)
+        vars(answer).update(known, _source=source)
+        return answer
+
+    if not TYPE_CHECKING:  # where it would hide what does not exist
+
+        def __getattr__(self, name: str) -> Any:
+            """A field that nobody has asked for yet."""
+            source = vars(self).get("_source")
+            if source is None or name not in LATER:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            value = vars(self)[name] = source(name)
+            return value
+
+    def complete(self) -> None:
+        """Make all fields, and let go of what they are made of."""
+        for name in LATER:
+            getattr(self, name)
+        vars(self).pop("_source", None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.complete()
+        return vars(self)
 
     # -- what follows from the fields ------------------------------------------------------------------------------
 

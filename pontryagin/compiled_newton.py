@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +10,6 @@ import torch
 from pontryagin.backend.compiled_shooting import CompiledShooting, core_of
 from pontryagin.backend.cuda_newton import CudaShooting, NewtonKernel, device_statement
 from pontryagin.backend.linearise import ReferenceShooting
-from pontryagin.backend.multiple_shooting import KEPT
 from pontryagin.backend.newton_functions import NewtonFunctions
 from pontryagin.backend.newton_native import choose
 from pontryagin.codegen.newton_step import StepKind
@@ -19,10 +17,11 @@ from pontryagin.errors import BackendError
 from pontryagin.optim import Callback
 from pontryagin.optim.newton import NewtonInfo, NewtonResult, NewtonSettings, Warm
 from pontryagin.optim.newton.barrier import with_room
+from pontryagin.optim.newton.result import Rows
 from pontryagin.optim.newton.scaling import Scales, half_width, scaled_as_control
 from pontryagin.optim.newton.worst import worst_of
 from pontryagin.problem import Problem
-from pontryagin.shooting import Primal, Statement
+from pontryagin.shooting import Primal
 from pontryagin.status import Status
 
 #: NewtonStatus of the core; 0 is what still ran.
@@ -37,7 +36,7 @@ FEWEST = 256
 CPU = torch.device("cpu")
 
 #: What ended so is a point to go on from.
-KNOWN = (Status.CONVERGED, Status.STALLED, Status.MAX_ITERATIONS)
+KNOWN = np.array([one in (Status.CONVERGED, Status.STALLED, Status.MAX_ITERATIONS) for one in STATUSES])
 
 
 def in_core(
@@ -48,26 +47,24 @@ def in_core(
 
     Raises BackendError where compiled functions were asked for and cannot be had.
     """
-    layout, batch = NewtonFunctions.of(problem), len(reference.initial)
+    layout, batch, statement = NewtonFunctions.of(problem), len(reference.initial), reference.statement
     kernel, why = _kernel(problem, backend, device, batch)
     tier = "interpreter" if kernel else "auto" if backend == "cuda" else backend
     kind = StepKind(reference.tableau, reference.linear, reference.linear_data)
-    chosen = choose(layout, tier, batch, len(reference.statement.nodes) - 1, kind)
-    kept: dict[Any, tuple[Statement, dict[str, Any]]] = problem._cache.setdefault("newton_cores", {})
-    statement = reference.statement
-    key = (id(statement), chosen.name, reference.tableau, reference.linear_data, kernel and kernel.on.memory)
-    if key not in kept or kept[key][0] is not statement:
-        if len(kept) >= KEPT:
-            kept.pop(next(iter(kept)))
+    chosen = choose(layout, tier, batch, len(statement.nodes) - 1, kind)
+    key, cores = (chosen, kernel), reference.cores
+    if key not in cores:
         given = layout, with_room(statement), half_width(statement), scaled_as_control(statement)
-        made: dict[str, Any] = {"core": core_of(reference, chosen, *given)}
+        frame = vars(reference.select(np.zeros(0, dtype=np.intp)))  # of no problems, not to keep these
+        frame |= {"core": core_of(reference, chosen, *given), "cores": {}, "threads": threads, "reason": ""}
         if kernel:
-            made["on_device"] = device_statement(reference, *given, kernel.on.memory)
-        kept[key] = statement, made
-    made, whole = kept[key][1], vars(reference) | {"threads": threads}
-    if kernel:
-        return CudaShooting(**whole, **made, backend="cuda", reason=why, kernel=kernel)
-    return CompiledShooting(**whole, **made, backend=chosen.name, reason=f"{why}{chosen.reason}")
+            there = device_statement(reference, *given, kernel.on.memory)
+            cores[key] = CudaShooting(**frame, backend="cuda", kernel=kernel, on_device=there)
+        else:
+            cores[key] = CompiledShooting(**frame, backend=chosen.name)
+    made: CompiledShooting = cores[key].of(reference.initial, reference.theta, reference.data)
+    vars(made).update(threads=threads, reason=why if kernel else f"{why}{chosen.reason}")
+    return made
 
 
 def _kernel(problem: Problem, backend: str, device: torch.device, batch: int) -> tuple[NewtonKernel | None, str]:
@@ -93,27 +90,30 @@ def solve_compiled(
     history: list[NewtonInfo] = []
 
     def told(row: tuple[float, ...]) -> bool:
-        sweeps = int(row[0]) + (history[-1].sweeps if history else 0)
-        history.append(_info(len(history) + 1, row, sweeps, time.perf_counter() - began))
+        history.append(_info(history, row, time.perf_counter() - began))
         return callback is not None and bool(callback(history[-1]))
+
+    def told_of() -> list[NewtonInfo]:
+        for row in found["history"][len(history) :]:
+            history.append(_info(history, row, seconds))
+        return history
 
     options = {**vars(settings), "warm": isinstance(start, Warm)}
     found = shooting.solve(unknowns, known, options, None if callback is None else told)
-    for row in found["history"][len(history) :]:
-        history.append(_info(len(history) + 1, row, 0, time.perf_counter() - began))
+    seconds = time.perf_counter() - began
     state, control, costate, end, sigma, multiplier = unknowns
     point, measures = Primal(state, control), found["measures"]
-    status = [STATUSES[code] for code in found["status"]]
+    status = [STATUSES[code] for code in found["status"].tolist()]
     scales = Scales(found["scale_z"], found["scale_weight"], found["scale_end"], found["scale_path"])
     return NewtonResult(
-        warm=Warm(point, costate, end, sigma, multiplier, np.array([one in KNOWN for one in status])),
+        warm=Warm(point, costate, end, sigma, multiplier, KNOWN[found["status"]]),
         objective=measures[:, 0],
         status=status,
         iterations=found["iterations"].astype(np.int64),
         residual=np.maximum(measures[:, 1], measures[:, 3]),
         violation=measures[:, 2],
         worst=worst_of(shooting, scales, point, measures[:, 2]),
-        history=history,
+        history=Rows(told_of),
     )
 
 
@@ -129,19 +129,10 @@ def _begin(shooting: CompiledShooting, start: Primal | Warm) -> tuple[list[np.nd
     return unknowns, np.zeros(batch, dtype=bool)
 
 
-def _info(iteration: int, row: tuple[float, ...], sweeps: int, seconds: float) -> NewtonInfo:
+def _info(before: list[NewtonInfo], row: tuple[float, ...], seconds: float) -> NewtonInfo:
+    iteration, sweeps = len(before) + 1, int(row[0]) + (before[-1].sweeps if before else 0)
     running, objective, dual, primal, complementarity, barrier, step, regularisation = row
     return NewtonInfo(
-        iteration=iteration,
-        running=int(running),
-        objective=objective / running,
-        residual=dual,
-        violation=primal,
-        complementarity=complementarity,
-        barrier=barrier,
-        step=step,
-        regularisation=regularisation,
-        penalty=0.0,
-        sweeps=sweeps,
-        seconds=seconds,
-    )
+        iteration, int(running), objective / running, dual, primal, step, 0.0, sweeps, seconds,
+        complementarity, barrier, regularisation,
+    )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -48,7 +49,7 @@ class ControlSet:
         """m."""
         return self.low.shape[0]
 
-    @property
+    @cached_property
     def is_bounded(self) -> bool:
         """Whether any bound is finite, so that projection can change a control."""
         return bool((self.low.isfinite() | self.high.isfinite()).any())
@@ -69,6 +70,10 @@ class ControlSet:
 
     def middle(self) -> Tensor:
         """(m,) the middle of two bounds; with one bound or none, the admissible number nearest to zero."""
+        return self._middle
+
+    @cached_property
+    def _middle(self) -> Tensor:
         both = self.low.isfinite() & self.high.isfinite()
         nearest = torch.zeros_like(self.low).clamp(self.low, self.high)
         return torch.where(both, self.low + (self.high - self.low) / 2, nearest)

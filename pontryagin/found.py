@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pontryagin.guess import Start
 from pontryagin.instances import Instances
-from pontryagin.newton import NewtonAnswer
+from pontryagin.newton_answer import NewtonAnswer
 from pontryagin.optim import IterationInfo, MethodResult
 from pontryagin.records import Level
 from pontryagin.status import Status
@@ -20,19 +23,40 @@ from pontryagin.time_grid import TimeGrid
 FEASIBLE = 1e-6
 
 
+NONE = torch.zeros(0)
+
+
 @dataclass(frozen=True)
 class Found:
     """The answer on one grid, and what led there."""
 
     grid: TimeGrid
-    result: MethodResult
-    iterations: Tensor  # (B,) on all grids
-    history: tuple[IterationInfo, ...]
+    result: MethodResult | NewtonAnswer
+    iterations: NDArray[np.int64]  # (B,) on all grids
+    earlier: tuple[IterationInfo, ...] = ()  # on the grids before
     levels: tuple[Level, ...] = ()
-    defects: Tensor = field(default_factory=lambda: torch.zeros(0))  # (B,) on this grid, where grids are refined
+    defects: Tensor = NONE  # (B,) on this grid, where grids are refined
+
+    @property
+    def history(self) -> tuple[IterationInfo, ...]:
+        """On all grids, with counts that go on."""
+        return (*self.earlier, *map(going_on(self.earlier), self.result.history))
 
 
-def best(result: MethodResult, batch: int, starts: int) -> Tensor:
+def going_on(earlier: Sequence[IterationInfo]) -> Callable[[IterationInfo], IterationInfo]:
+    """Makes counts go on from those of the grids before."""
+    if not earlier:
+        return lambda row: row
+    last = earlier[-1]
+    return lambda row: replace(
+        row,
+        iteration=row.iteration + last.iteration,
+        sweeps=row.sweeps + last.sweeps,
+        seconds=row.seconds + last.seconds,
+    )
+
+
+def best(result: MethodResult | NewtonAnswer, batch: int, starts: int) -> Tensor:
     """Row of the best start for each problem (B,): solved before feasible before the rest, then the lowest objective.
 
     Among starts that are not feasible the smallest violation counts.
@@ -53,23 +77,30 @@ def best(result: MethodResult, batch: int, starts: int) -> Tensor:
     return torch.tensor(rows, device=result.objective.device)
 
 
-def posed(instances: Instances, result: MethodResult) -> Instances:
+def posed(instances: Instances, result: MethodResult | NewtonAnswer) -> Instances:
     """The problems with what was found for their free initial components and parameters."""
     if not isinstance(result, NewtonAnswer):
         return instances
     return replace(instances, initial_state=result.initial_state, parameters=result.parameters)
 
 
+def counts_of(result: MethodResult | NewtonAnswer) -> NDArray[np.int64]:
+    """The iterations of a result."""
+    if isinstance(result, NewtonAnswer):
+        return result.found.iterations
+    counts: NDArray[np.int64] = result.iterations.numpy(force=True)
+    return counts
+
+
 def picked(found: Found, rows: Tensor) -> Found:
     result, defects = found.result, found.defects[rows] if len(found.defects) else found.defects
+    iterations = found.iterations[rows.numpy(force=True)]
     if isinstance(result, NewtonAnswer):
-        return replace(found, result=result.pick(rows), iterations=found.iterations[rows], defects=defects)
+        return replace(found, result=result.pick(rows), iterations=iterations, defects=defects)
     tensors = ("control", "final_time", "multipliers", "penalties", "iterations", "residual", "violation", "objective")
     picked = {name: getattr(result, name)[rows] for name in tensors}
     status = [result.status[i] for i in rows.tolist()]
-    return replace(
-        found, result=replace(result, **picked, status=status), iterations=found.iterations[rows], defects=defects
-    )
+    return replace(found, result=replace(result, **picked, status=status), iterations=iterations, defects=defects)
 
 
 def rows_of(start: Start, rows: Tensor) -> Start:
@@ -82,9 +113,9 @@ def joined(some: Found, others: Found, where: Tensor) -> Found:
     """Both in one, `some` at the problems `where` (B,)."""
     assert isinstance(some.result, NewtonAnswer) and isinstance(others.result, NewtonAnswer)
     index = torch.argsort(torch.cat((where.nonzero().squeeze(1), (~where).nonzero().squeeze(1))))
-    iterations = torch.cat((some.iterations, others.iterations))[index]
+    iterations = np.concatenate((some.iterations, others.iterations))[index.numpy(force=True)]
     result = some.result.joined(others.result).pick(index)
-    return replace(others, result=result, iterations=iterations, history=some.history + others.history)
+    return replace(others, result=result, iterations=iterations, earlier=some.history)
 
 
 def taken_over(found: Found, again: Found, rows: list[int]) -> Found:
@@ -92,8 +123,8 @@ def taken_over(found: Found, again: Found, rows: list[int]) -> Found:
     assert isinstance(found.result, NewtonAnswer) and isinstance(again.result, NewtonAnswer)
     batch = len(found.result.status)
     better = {b: batch + i for i, b in enumerate(rows) if again.result.status[i] is Status.CONVERGED}
-    index = torch.tensor([better.get(b, b) for b in range(batch)], device=found.iterations.device)
-    both = torch.cat((found.iterations, again.iterations))
+    index = torch.tensor([better.get(b, b) for b in range(batch)])
+    iterations = np.concatenate((found.iterations, again.iterations))[index.numpy()]
     return replace(
-        found, result=found.result.joined(again.result).pick(index), iterations=both[index], history=again.history
+        found, result=found.result.joined(again.result).pick(index), iterations=iterations, earlier=again.earlier
     )

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -26,9 +27,11 @@ from torch import Tensor
 from pontryagin.answer import Answer
 from pontryagin.control import Control, Kind, rows_of
 from pontryagin.errors import ProblemError
+from pontryagin.hamiltonian import kept
 from pontryagin.instances import Instances
+from pontryagin.shooting import Array
 from pontryagin.time_grid import TimeGrid
-from pontryagin.values import numbers
+from pontryagin.values import as_array, numbers
 
 #: Random controls that a random start runs through.
 KNOTS = 5
@@ -43,17 +46,21 @@ class Start:
     multipliers: Tensor | None = None  # (B, r)
     penalties: Tensor | None = None  # (B, r)
 
+    @cached_property
+    def arrays(self) -> tuple[Array, Array]:
+        """Control and final time in float64."""
+        return as_array(self.control.values), as_array(self.final_time)
+
 
 def read_guess(guess: Any, instances: Instances, kind: Kind, grid: TimeGrid) -> Start:
     """The guess on this grid. ProblemError for a shape that fits no problem, NaN, and a batch of another size."""
-    problem, batch = instances.problem, instances.batch
-    like = instances.initial_state
     if isinstance(guess, Start):
         return guess
-    final_time = like.new_full((batch,), problem.t1_guess)
     if guess is None:
-        middle = problem.control_set.middle().to(like)
-        return Start(Control(middle.expand(batch, rows_of(kind, grid), -1), kind, grid), final_time)
+        return _usual(instances, kind, grid)
+    problem, batch = instances.problem, instances.batch
+    like = instances.initial_state
+    final_time = like.new_full((batch,), problem.t1_guess)
     multipliers = penalties = None
     if isinstance(guess, Answer):
         if guess.batch not in (None, 1, batch):
@@ -106,6 +113,17 @@ def random_starts(start: Start, instances: Instances, starts: int, seed: int) ->
         times = (problem.t0 + factor * (times - problem.t0)).clamp(*problem.free_final_time[1:])
     picked = (None if value is None else value[rows] for value in (start.multipliers, start.penalties))
     return Start(Control(values, kind, grid), times, *picked)
+
+
+def _usual(instances: Instances, kind: Kind, grid: TimeGrid) -> Start:
+    """Where nobody guesses; for one problem it is made once."""
+    problem, batch, like = instances.problem, instances.batch, instances.initial_state
+
+    def made() -> Start:
+        middle = problem.control_set.middle().to(like).expand(batch, rows_of(kind, grid), -1)
+        return Start(Control(middle, kind, grid), like.new_full((batch,), problem.t1_guess))
+
+    return kept(problem, "starts", (kind, grid.key, like.dtype, like.device), made) if batch == 1 else made()
 
 
 def _rows(values: Tensor, m: int, kind: Kind) -> Control:

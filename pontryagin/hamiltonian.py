@@ -15,7 +15,7 @@ Inputs of the graphs, by group: t, x (n), u (m), theta (q), d (nd), w, m (n), om
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,6 +24,9 @@ from pontryagin.graph import Graph, ImplicitParameters, Node, capture, gradient,
 from pontryagin.problem import Problem
 
 Made = TypeVar("Made")
+
+#: Several grids of a refinement, two kinds of control, and room for comparisons.
+KEPT = 32
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,16 @@ def remembered(problem: Problem, key: str, make: Callable[[Problem], Made]) -> M
         raise kept
     found: Made = kept
     return found
+
+
+def kept(problem: Problem, what: str, key: Hashable, make: Callable[[], Made]) -> Made:
+    """The same for each key, of which the last KEPT stay."""
+    known: dict[Hashable, Made] = problem._cache.setdefault(what, {})
+    if key not in known:
+        if len(known) >= KEPT:
+            known.pop(next(iter(known)))
+        known[key] = make()
+    return known[key]
 
 
 def derive(problem: Problem) -> Equations:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,9 +16,12 @@ from torch import Tensor
 from pontryagin.control import Control
 from pontryagin.data import Data
 from pontryagin.errors import ProblemError
+from pontryagin.hamiltonian import remembered
 from pontryagin.problem import Problem
+from pontryagin.shooting import Array
 from pontryagin.sweep import Arguments
-from pontryagin.values import numbers
+from pontryagin.time_grid import TimeGrid
+from pontryagin.values import as_array, numbers
 
 
 @dataclass(frozen=True)
@@ -46,19 +50,26 @@ class Instances:
         self, control: Control, final_time: Tensor, multipliers: Tensor | None = None, penalties: Tensor | None = None
     ) -> Arguments:
         """The arguments of a sweep on the control's grid, with the data read off on it."""
-        data = None
-        if self.data is not None:
-            times = control.grid.times(self.problem.t0, self.problem.t1_guess)
-            data = self.data.on_grid(times).to(self.initial_state)
         return Arguments(
             control=control.values,
             initial_state=self.initial_state,
             final_time=final_time,
             parameters=self.parameters,
-            data=data,
+            data=self.data_on(control.grid),
             multipliers=multipliers,
             penalties=penalties,
         )
+
+    def data_on(self, grid: TimeGrid) -> Tensor | None:
+        """The data read off on a grid."""
+        if self.data is None:
+            return None
+        return self.data.on_grid(grid.times(self.problem.t0, self.problem.t1_guess)).to(self.initial_state)
+
+    @cached_property
+    def arrays(self) -> tuple[Array, Array]:
+        """Initial states and parameters in float64."""
+        return as_array(self.initial_state), as_array(self.parameters)
 
     def pick(self, rows: Tensor) -> Instances:
         """Problems `rows` (B',) of these, in that order; a row may come more than once."""
@@ -79,6 +90,14 @@ def read_instances(
 
     Raises ProblemError for shapes that do not fit, batches of different sizes or none, and wrong devices.
     """
+    if initial_state is None and parameters is None and data is None:
+        return remembered(problem, "instances", _read)
+    return _read(problem, initial_state, parameters, data)
+
+
+def _read(
+    problem: Problem, initial_state: Any = None, parameters: Mapping[str, Any] | Tensor | None = None, data: Any = None
+) -> Instances:
     x0 = _initial_state(problem, initial_state)
     theta = problem.theta.vector(parameters).to(x0.dtype)
     if theta.requires_grad:

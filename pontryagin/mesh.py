@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pontryagin import pointwise
 from pontryagin.instances import Instances
-from pontryagin.newton import NewtonAnswer
+from pontryagin.newton_answer import NewtonAnswer
 from pontryagin.pointwise import Points
 from pontryagin.reintegrate import Flows
 from pontryagin.sweep import SweepBackend

@@ -9,12 +9,9 @@ is prolonged with all its multipliers.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pontryagin.answer import Answer
 from pontryagin.backend.linearise import ReferenceShooting
@@ -22,55 +19,23 @@ from pontryagin.backend.multiple_shooting import multiple_shooting
 from pontryagin.compiled_newton import in_core, solve_compiled
 from pontryagin.control_set import ControlSet
 from pontryagin.guess import Start
+from pontryagin.hamiltonian import remembered
 from pontryagin.instances import Instances
-from pontryagin.optim import Callback, MethodResult
-from pontryagin.optim.newton import NewtonResult, NewtonSettings, Warm, better_start, solve_newton
-from pontryagin.shooting import Array, Dual, Primal
+from pontryagin.newton_answer import NewtonAnswer
+from pontryagin.optim import Callback
+from pontryagin.optim.newton import NewtonSettings, Warm, better_start, solve_newton
+from pontryagin.problem import Problem
+from pontryagin.shooting import Array, Mask, Primal
 from pontryagin.status import Status
 from pontryagin.tableau import tableau_named
 from pontryagin.time_grid import TimeGrid
+from pontryagin.values import as_array
 
 #: A violation of path constraints at the initial state from which a problem is infeasible.
 VISIBLE = 1e-8
 
 #: How much more a path may violate the constraints that follows from a control that somebody guessed.
 MEANT = 30.0
-
-
-@dataclass(frozen=True)
-class NewtonAnswer(MethodResult):
-    """What Newton's method found beside a control: nothing of it needs another sweep."""
-
-    initial_state: Tensor  # (B, n)
-    parameters: Tensor  # (B, q)
-    state: Tensor  # (B, N+1, n)
-    costate: Tensor  # (B, N+1, n)
-    control_derivative: Tensor  # (B, K, m) of J + nu.psi + int mu.c, the plain one
-    path_multipliers: Tensor  # (B, N+1, k) mu of the path constraints, per unit of time
-    state_multipliers: Tensor  # (B, N+1, n) of the state bounds, per unit of time: those of high minus those of low
-    warm: Warm
-    worst: list[str]
-    backend: str  # where it ran, and why there
-    reason: str
-
-    def pick(self, rows: Tensor) -> NewtonAnswer:
-        """Problems `rows` of these."""
-        tensors: dict[str, Any] = {name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)}
-        index = rows.tolist()
-        status, worst = ([given[i] for i in index] for given in (self.status, self.worst))
-        return replace(self, **tensors, status=status, worst=worst, warm=self.warm.rows(np.array(index)))
-
-    def joined(self, other: NewtonAnswer) -> NewtonAnswer:
-        """These problems, then the others."""
-        tensors: dict[str, Any] = {
-            name: torch.cat((value, getattr(other, name)))
-            for name, value in vars(self).items()
-            if isinstance(value, Tensor)
-        }
-        return replace(
-            self, **tensors, status=[*self.status, *other.status], worst=[*self.worst, *other.worst],
-            warm=self.warm.joined(other.warm),
-        )  # fmt: skip
 
 
 def solve_by_newton(
@@ -94,26 +59,24 @@ def solve_by_newton(
     Raises CaptureError when a function of the problem cannot become formulas.
     """
     grid, problem = start.control.grid, instances.problem
-    sweep = instances.arguments(start.control, start.final_time)
+    (initial_state, theta), data = instances.arrays, instances.data_on(grid)
     reference = multiple_shooting(
         problem,
         grid,
         start.control.kind,
         tableau_named(scheme),
-        _array(instances.initial_state),
-        _array(instances.parameters),
-        None if sweep.data is None else _array(sweep.data),
+        initial_state,
+        theta,
+        None if data is None else as_array(data),
     )
     core = None if backend == "torch" else in_core(problem, reference, backend, threads, instances.device)
-    shooting = core or reference
+    shooting, (control, final_time) = core or reference, start.arrays
     begin: Primal | Warm
     if before is not None:
-        begin = prolonged(shooting, before[0].warm, before[1], grid)
+        begin = prolonged(shooting, before[0].found.warm, before[1], grid)
     else:
         state = line(instances, grid) if guess is None else _states_of(guess, instances, grid)
-        begin = shooting.pack(
-            state, _array(start.control.values), _array(instances.parameters), _array(start.final_time)
-        )
+        begin = shooting.pack(state, control, theta, final_time)
         if guess is None:
             favour = MEANT if meant else 1.0
             begin = better_start(reference, begin, favour) if core is None else core.better_start(begin, favour)
@@ -121,34 +84,57 @@ def solve_by_newton(
         found = solve_newton(reference, begin, settings, callback)
     else:
         found = solve_compiled(core, begin, settings, callback)
-    return _answer(instances, shooting, found, start)
+    if problem.path_count:
+        for b in np.flatnonzero(shooting.fixed_violation(found.warm.primal) > VISIBLE):
+            found.status[b], found.worst[b] = Status.INFEASIBLE, "path_constraint at the initial state"
+    return NewtonAnswer(problem, instances.initial_state, shooting, found, final_time)
 
 
 def line(instances: Instances, grid: TimeGrid) -> Array:
     """x (B, N+1, n) from the initial to the terminal state. Free components of either end take the value of the other
     one, or the middle of their bounds; all lie within the bounds."""
-    problem = instances.problem
-    first = _array(instances.initial_state)
-    free = np.full(problem.state_dim, math.nan)
-    last = free if problem.terminal_state is None else _array(problem.terminal_state)
-    middle = np.zeros(problem.state_dim)
-    for box in (problem.state_bounds, problem.initial_bounds):
-        if box is not None:
-            middle = np.where(np.isfinite(_array(box[0])) | np.isfinite(_array(box[1])),
-                              _array(ControlSet(*box).middle()), middle)  # fmt: skip
-    first = np.where(np.isnan(first), np.where(np.isnan(last), middle, last), first)
-    last = np.where(np.isnan(last), first, last)
-    tau = grid.nodes.numpy()[:, None]
-    x: Array = (1 - tau) * first[:, None] + tau * last[:, None]
-    if problem.state_bounds is not None:
-        x = np.clip(x, *(_array(side) for side in problem.state_bounds))
-    return x
+    ends, (first, _) = remembered(instances.problem, "line", Ends.of), instances.arrays
+    if ends.free:
+        first = np.where(np.isnan(first), ends.first, first)
+    both = np.empty((len(first), 2, first.shape[1]))
+    both[:, 0], both[:, 1] = first, np.where(ends.open, first, ends.last)
+    x: Array = grid.shares @ both
+    return x if ends.bounds is None else np.clip(x, *ends.bounds)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What a problem says of lines between its ends."""
+
+    first: Array  # (n,) where the initial state is free
+    free: bool  # whether it is, somewhere
+    last: Array  # (n,)
+    open: Mask  # (n,) where it is free
+    bounds: tuple[Array, Array] | None  # (n,) each
+
+    @classmethod
+    def of(cls, problem: Problem) -> Ends:
+        last, middle = np.full(problem.state_dim, math.nan), np.zeros(problem.state_dim)
+        if problem.terminal_state is not None:
+            last = as_array(problem.terminal_state)
+        for box in (problem.state_bounds, problem.initial_bounds):
+            if box is not None:
+                low, high = (as_array(side) for side in box)
+                middle = np.where(np.isfinite(low) | np.isfinite(high), as_array(ControlSet(*box).middle()), middle)
+        bounds = problem.state_bounds
+        return cls(
+            first=np.where(np.isnan(last), middle, last),
+            free=bool(problem.initial_state.isnan().any()),
+            last=last,
+            open=np.isnan(last),
+            bounds=bounds and (as_array(bounds[0]), as_array(bounds[1])),
+        )
 
 
 def _states_of(guess: Answer, instances: Instances, grid: TimeGrid) -> Array:
     """x (B, N+1, n) of a solution, read at the nodes of the grid."""
     known = guess.batched()
-    old, states = known.control.grid.nodes.numpy(), _array(known.state)
+    old, states = known.control.grid.nodes.numpy(), as_array(known.state)
     states = np.repeat(states, instances.batch // len(states), 0)  # several starts of each problem
     return _interpolated(states, old, grid.nodes.numpy())
 
@@ -190,61 +176,3 @@ def _interpolated(values: Array, old: Array, new: Array) -> Array:
     share = np.clip((new - old[k]) / (old[k + 1] - old[k]), 0.0, 1.0)[:, None]
     with np.errstate(invalid="ignore", over="ignore"):  # of problems that are lost
         return (1 - share) * values[:, k] + share * values[:, k + 1]
-
-
-def _answer(instances: Instances, shooting: ReferenceShooting, found: NewtonResult, start: Start) -> NewtonAnswer:
-    """In tensors, in the order of a Solution."""
-    problem, warm = instances.problem, found.warm
-    point, n = warm.primal, problem.state_dim
-    statement = shooting.statement
-    ns, nz = point.state.shape[2], point.state.shape[2] + point.control.shape[2]
-    mu = np.where(statement.active, warm.multiplier[..., 2 * nz :], 0.0)
-    with np.errstate(all="ignore"):
-        derivative, initial = shooting.derivatives(point, Dual(warm.costate, warm.end, mu))
-    status, worst = list(found.status), list(found.worst)
-    for b in np.flatnonzero(shooting.fixed_violation(point) > VISIBLE):
-        status[b], worst[b] = Status.INFEASIBLE, "path_constraint at the initial state"
-    costate = np.concatenate((initial[:, None, :n], warm.costate[:, 1:, :n]), 1)
-    t1 = shooting.final_time(point)
-    final_time = _array(start.final_time) if t1 is None else t1
-    duration = (final_time - problem.t0)[:, None, None]
-    paths = len(shooting.equations.path.values)
-    gamma = mu[:, -1, paths : paths + problem.inequality_count]
-    bounds = warm.multiplier[..., nz : nz + ns] - warm.multiplier[..., :ns]
-    like = instances.initial_state
-
-    def tensor(values: Array) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(like)
-
-    def inside(values: Tensor) -> Tensor:
-        return problem.control_set.project(values)
-
-    none = np.zeros((instances.batch, problem.equality_count + problem.inequality_count))
-    return NewtonAnswer(
-        control=inside(tensor(shooting.controls(point))),
-        final_time=tensor(final_time).to(start.final_time),
-        multipliers=tensor(np.concatenate((warm.end[:, : problem.equality_count], gamma), 1)),
-        penalties=tensor(none),
-        status=status,
-        iterations=torch.from_numpy(found.iterations).to(like.device),
-        residual=tensor(found.residual),
-        violation=tensor(found.violation),
-        objective=tensor(found.objective),
-        sweeps=found.history[-1].sweeps if found.history else 0,
-        history=list(found.history),
-        initial_state=tensor(point.state[:, 0, :n]),
-        parameters=tensor(shooting.parameters(point)),
-        state=tensor(point.state[..., :n]),
-        costate=tensor(costate),
-        control_derivative=tensor(derivative),
-        path_multipliers=tensor(mu[..., :paths] / duration),
-        state_multipliers=tensor(bounds[..., :n] / duration),
-        warm=warm,
-        worst=worst,
-        backend=getattr(shooting, "backend", "torch"),
-        reason=getattr(shooting, "reason", "The formulas are evaluated by numpy."),
-    )
-
-
-def _array(values: Tensor) -> Array:
-    return values.detach().double().numpy(force=True)

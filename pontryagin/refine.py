@@ -19,6 +19,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -27,11 +28,12 @@ from pontryagin.answer import Answer
 from pontryagin.backend.select import make_backend
 from pontryagin.branches import calmer_branches
 from pontryagin.control import Control, Kind
-from pontryagin.found import Found, best, joined, picked, posed, rows_of, taken_over
+from pontryagin.found import Found, best, counts_of, going_on, joined, picked, posed, rows_of, taken_over
 from pontryagin.guess import Start, random_starts, read_guess
 from pontryagin.instances import Instances
 from pontryagin.mesh import Mesh, divided
-from pontryagin.newton import NewtonAnswer, solve_by_newton
+from pontryagin.newton import solve_by_newton
+from pontryagin.newton_answer import NewtonAnswer
 from pontryagin.optim import Callback, IterationInfo, MethodResult, MethodSettings, solve_first_order
 from pontryagin.optim.newton import NewtonSettings
 from pontryagin.pointwise import Points
@@ -147,7 +149,7 @@ class Search:
                     found, complete = self._onward(self.instances, found, found.grid, None), True
         except KeyboardInterrupt:
             status = [Status.INTERRUPTED] * self.instances.batch
-            return replace(found, result=replace(found.result, status=status))
+            return replace(found, result=found.result.ended(status))
 
     def _judged(self, found: Found) -> Found:
         """Problems that converged on a grid that is too coarse for them do not count as solved."""
@@ -156,12 +158,20 @@ class Search:
             Status.INACCURATE if one is Status.CONVERGED and coarse[b] else one
             for b, one in enumerate(found.result.status)
         ]
-        return replace(found, result=replace(found.result, status=status))
+        return replace(found, result=found.result.ended(status))
 
     def backend(self, grid: TimeGrid, scheme: str | None = None) -> SweepBackend:
         """The backend on a grid; the same request gives the same object."""
-        options, began = self.options, time.perf_counter()
-        backend = make_backend(
+        began = time.perf_counter()
+        backend = self.backend_on(grid, scheme)()
+        self.seconds["backend"] += time.perf_counter() - began
+        return backend
+
+    def backend_on(self, grid: TimeGrid, scheme: str | None = None) -> Callable[[], SweepBackend]:
+        """What makes it, or finds it made."""
+        options = self.options
+        return partial(
+            make_backend,
             self.instances.problem,
             grid,
             control_kind=options.kind,
@@ -171,8 +181,6 @@ class Search:
             device=self.instances.device,
             threads=options.threads,
         )
-        self.seconds["backend"] += time.perf_counter() - began
-        return backend
 
     def _calmer(self, found: Found) -> Found | None:
         """Problems whose control has other minima of H to take between its nodes, solved again from those."""
@@ -215,13 +223,14 @@ class Search:
     ) -> Found:
         """Solve from guesses. What Newton's method cannot make feasible from one start, random ones may."""
         found = self._best_of(instances, random_starts(start, instances, starts, seed), starts, before, limit)
-        far = (found.result.violation > ASTRAY).tolist()
+        if starts > 1 or not isinstance(found.result, NewtonAnswer) or self._used_up(found):
+            return found
         failed = [
             b
             for b, status in enumerate(found.result.status)
-            if status in RETRIED or (status is Status.MAX_ITERATIONS and far[b])
+            if status in RETRIED or (status is Status.MAX_ITERATIONS and found.result.violation[b] > ASTRAY)
         ]
-        if starts > 1 or not failed or not isinstance(found.result, NewtonAnswer) or self._used_up(found):
+        if not failed:
             return found
         rows = torch.tensor(failed, device=instances.device)
         instances, grid = instances.pick(rows), start.control.grid
@@ -319,31 +328,20 @@ class Search:
         return self._found(start.control.grid, result, before, history)
 
     def _found(
-        self, grid: TimeGrid, result: MethodResult, before: Found | None, history: tuple[IterationInfo, ...]
+        self,
+        grid: TimeGrid,
+        result: MethodResult | NewtonAnswer,
+        before: Found | None,
+        history: tuple[IterationInfo, ...],
     ) -> Found:
         """With counts over all grids."""
-        shift = self._shift(history)
-        iterations = result.iterations if before is None else before.iterations + result.iterations
-        return Found(
-            grid, result, iterations, history + tuple(shift(row) for row in result.history),
-            () if before is None else before.levels,
-        )  # fmt: skip
-
-    def _shift(self, history: tuple[IterationInfo, ...]) -> Callable[[IterationInfo], IterationInfo]:
-        """Counts that go on from those of the grids before."""
-        if not history:
-            return lambda row: row
-        last = history[-1]
-        return lambda row: replace(
-            row,
-            iteration=row.iteration + last.iteration,
-            sweeps=row.sweeps + last.sweeps,
-            seconds=row.seconds + last.seconds,
-        )
+        if before is None:
+            return Found(grid, result, counts_of(result))
+        return Found(grid, result, before.iterations + counts_of(result), history, before.levels)
 
     def _told(self, history: tuple[IterationInfo, ...]) -> Callback:
         """The callback of a method: the caller's and the progress, with counts over all grids."""
-        shift, options = self._shift(history), self.options
+        shift, options = going_on(history), self.options
 
         def told(row: IterationInfo) -> bool:
             row = shift(row)
@@ -385,7 +383,8 @@ class Search:
             defect = self._largest(found.defects, found)
         levels = tuple(level for level in found.levels if level.steps != found.grid.steps)
         iterations = int(found.iterations.max()) - sum(level.iterations for level in levels)
-        return replace(found, levels=(*levels, Level(found.grid.steps, iterations, change, defect)))
+        levels = (*levels, Level(found.grid.steps, iterations, change, defect))
+        return Found(found.grid, found.result, found.iterations, found.earlier, levels, found.defects)
 
     def _finer(self, found: Found) -> TimeGrid | None:
         """The next grid, or None where this one is accurate or there is no next one."""

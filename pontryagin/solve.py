@@ -6,24 +6,22 @@ import contextlib
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pontryagin.answer import Answer
 from pontryagin.backend.select import BACKENDS
-from pontryagin.control import Control
 from pontryagin.errors import CaptureError, NotYetSupported, ProblemError, unknown_name
-from pontryagin.found import Found, posed
+from pontryagin.found import Found
 from pontryagin.guess import Start, read_guess
-from pontryagin.instances import Instances, read_instances
-from pontryagin.newton import NewtonAnswer
+from pontryagin.instances import read_instances
+from pontryagin.newton_answer import NewtonAnswer
 from pontryagin.optim import METHODS, Callback
 from pontryagin.problem import Problem
 from pontryagin.progress import Progress
 from pontryagin.refine import Options, Search, first_grid
+from pontryagin.shown import Shown
 from pontryagin.solution import Solution
 from pontryagin.step_equations import derive_step
 from pontryagin.tableau import tableau_named
@@ -117,104 +115,46 @@ def solve(
     search = Search(instances, options)
     with progress or contextlib.nullcontext():
         found = search.run(start, starts or 1, _seed(seed), refine=steps is None)
-    return _solution(instances, options, search, found, began)
+    return _solution(search, found, began)
 
 
-@dataclass(frozen=True)
-class _Path:
-    """What a solution shows beside the control."""
-
-    objective: Tensor  # (B,) minimised
-    state: Tensor
-    costate: Tensor
-    control_derivative: Tensor  # (B, K, m) of the Lagrangian, the plain one
-    path_multipliers: Tensor
-    state_multipliers: Tensor
-    worst: list[str]
-
-
-def _path(search: Search, found: Found) -> _Path:
-    """One last sweep with the multipliers found, or what Newton's method knows without one."""
-    result = found.result
-    if isinstance(result, NewtonAnswer):
-        return _Path(
-            result.objective, result.state, result.costate, result.control_derivative,
-            result.path_multipliers, result.state_multipliers, result.worst,
-        )  # fmt: skip
-    control = Control(result.control, search.options.kind, found.grid)
-    arguments = search.instances.arguments(control, result.final_time, result.multipliers)
-    outputs = {"objective", "state", "costate", "control_derivative"}
-    swept = search.backend(found.grid).evaluate(arguments, outputs)
-    assert swept.objective is not None and swept.state is not None and swept.costate is not None
-    assert swept.control_derivative is not None
-    none, batch = torch.zeros_like(swept.state), search.instances.batch
-    return _Path(
-        swept.objective, swept.state, swept.costate, swept.control_derivative, none[..., :0], none, [""] * batch
-    )
-
-
-def _solution(instances: Instances, options: Options, search: Search, found: Found, began: float) -> Solution:
-    """States, costates, gradient, and H at the nodes."""
-    problem, result, grid = instances.problem, found.result, found.grid
-    instances = posed(instances, result)
-    backend, sweep_began = search.backend(grid), time.perf_counter()
-    control = Control(result.control, options.kind, grid)
-    path = _path(search, found)
-    data = instances.arguments(control, result.final_time).data
-    times = grid.times(problem.t0, result.final_time)
-    mass = grid.basis_mass(options.kind).to(path.state)[:, None] * (result.final_time - problem.t0)[:, None, None]
-    hamiltonian, _, _ = backend.hamiltonian(
-        times.to(path.state).flatten(),
-        path.state.flatten(0, 1),
-        path.costate.flatten(0, 1),
-        _at_nodes(control.values, grid.steps).flatten(0, 1),
-        instances.parameters.repeat_interleave(grid.steps + 1, 0),
-        None if data is None else _node_data(data, grid.steps, instances.batch),
-    )
-    now = time.perf_counter()
-    solution = Solution(
+def _solution(search: Search, found: Found, began: float) -> Solution:
+    """What was found, as a Solution."""
+    instances, options, result = search.instances, search.options, found.result
+    problem, single, sweep_began, timings = instances.problem, instances.single, time.perf_counter(), search.seconds
+    shown = Shown.of(search, found)
+    backend = result if isinstance(result, NewtonAnswer) else search.backend(found.grid)
+    solution = Solution.later(
+        shown.field,
         problem=problem,
         name=problem.name,
         maximize=problem.maximize,
         control_set=problem.control_set,
-        time=times,
-        state=path.state,
-        costate=path.costate,
-        control=control,
-        objective=-path.objective if problem.maximize else path.objective,
-        hamiltonian=hamiltonian.reshape(instances.batch, -1),
-        control_gradient=path.control_derivative / mass,
-        multipliers=result.multipliers,
-        penalties=result.penalties,
-        path_multipliers=path.path_multipliers,
-        state_multipliers=path.state_multipliers,
-        parameters=instances.parameters,
         data=instances.data,
-        status=result.status,
-        iterations=found.iterations,
-        residual=result.residual,
-        violation=result.violation,
+        status=result.status[0] if single else result.status,
         method=options.method,
         scheme=options.scheme,
-        backend=getattr(result, "backend", backend.name),
-        backend_reason=getattr(result, "reason", getattr(backend, "reason", "")),
+        backend=backend.name,
+        backend_reason=getattr(backend, "reason", ""),
         accuracy=options.accuracy,
-        timings={**search.seconds, "last sweep": now - sweep_began, "total": now - began},
-        history=list(found.history),
+        timings=timings,
         levels=list(found.levels),
-        worst=path.worst,
+        worst=shown.path.worst[0] if single else shown.path.worst,
     )
-    return solution[0] if instances.single else solution
+    if not _may_wait(search, found):
+        solution.complete()
+    now = time.perf_counter()
+    timings.update({"last sweep": now - sweep_began, "total": now - began})
+    return solution
 
 
-def _at_nodes(values: Tensor, steps: int) -> Tensor:
-    """(..., N+1, k) from rows on nodes, or on steps: then the last row stands at t1 too."""
-    return values if values.shape[-2] == steps + 1 else torch.cat((values, values[..., -1:, :]), -2)
-
-
-def _node_data(data: Tensor, steps: int, batch: int) -> Tensor:
-    """(B (N+1), nd)."""
-    return _at_nodes(data, steps).expand(batch, -1, -1).flatten(0, 1)
+def _may_wait(search: Search, found: Found) -> bool:
+    """Whether numbers can be made when they are asked for: little is kept for them, and nothing that they are made of
+    changes or fails meanwhile."""
+    instances = search.instances
+    little = isinstance(found.result, NewtonAnswer) and instances.batch == 1
+    on_host = instances.device.type == "cpu" and search.options.backend != "cuda"
+    return little and on_host and not derive_step(instances.problem).implicit.count
 
 
 # -- checks of the keywords ------------------------------------------------------------------------------------------

@@ -9,8 +9,11 @@ K = N values) or to node k ("linear", K = N + 1 values with hat functions as the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pontryagin.errors import ProblemError, unknown_name
@@ -52,9 +55,18 @@ class TimeGrid:
         """The grid of `steps` equal steps."""
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise ProblemError(f"a time grid of {steps!r} steps does not exist; give a whole number from 1")
-        grid = cls.__new__(cls)  # nothing to check
-        object.__setattr__(grid, "nodes", torch.arange(steps + 1, dtype=torch.float64) / steps)
-        return grid
+        return _uniform(steps)
+
+    @cached_property
+    def key(self) -> bytes:
+        """Grids with the same nodes have the same."""
+        return self.nodes.numpy().tobytes()
+
+    @cached_property
+    def shares(self) -> NDArray[np.float64]:
+        """(N+1, 2) of the two ends of a straight line, in its points at the nodes."""
+        tau: NDArray[np.float64] = self.nodes.numpy()
+        return np.stack((1 - tau, tau), 1)
 
     @property
     def steps(self) -> int:
@@ -92,3 +104,10 @@ class TimeGrid:
             zero = lengths.new_zeros(1)
             return (torch.cat([zero, lengths]) + torch.cat([lengths, zero])) / 2
         raise unknown_name("control kind", kind, CONTROL_KINDS)
+
+
+@lru_cache(maxsize=64)
+def _uniform(steps: int) -> TimeGrid:
+    grid = TimeGrid.__new__(TimeGrid)  # nothing to check
+    object.__setattr__(grid, "nodes", torch.arange(steps + 1, dtype=torch.float64) / steps)
+    return grid

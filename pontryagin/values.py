@@ -28,6 +28,11 @@ def numbers(what: str, given: Any, *, none: float | None = None, infinite: bool 
     return value
 
 
+def as_array(values: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The numbers of a tensor in float64, on the host."""
+    return values.detach().double().numpy(force=True)
+
+
 def number(what: str, given: Any, *, infinite: bool = False) -> float:
     """One number."""
     value = numbers(what, given, infinite=infinite)

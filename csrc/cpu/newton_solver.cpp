@@ -111,8 +111,7 @@ NewtonRun::NewtonRun(const NewtonProblem& problem, const NewtonFunctions& functi
       batch_(batch),
       kernel_(batch.batch == 1 ? newton_kernel_set().one : newton_kernel_set().many),
       functions_(functions.functions()),
-      workspaces_(functions.workspaces()),
-      history_(static_cast<std::size_t>(settings.max_iterations)) {}
+      workspaces_(functions.workspaces()) {}
 
 NewtonRun::~NewtonRun() {
   for (Tile& one : tiles_) workspaces_.give(std::move(one.memory));
@@ -130,6 +129,7 @@ void NewtonRun::merge(const std::vector<NewtonRow>& part) {
   for (std::size_t i = 0; i < part.size(); ++i) {
     NewtonRow& row = history_[i];
     const NewtonRow& more = part[i];
+    if (more.running == 0) continue;
     row.running += more.running, row.objective += more.objective;
     row.dual = std::max(row.dual, more.dual), row.primal = std::max(row.primal, more.primal);
     row.complementarity = std::max(row.complementarity, more.complementarity);
@@ -147,11 +147,12 @@ bool NewtonRun::run(int threads, Interrupted interrupted) {
   std::atomic<bool> stop{false};
   std::exception_ptr failure;
   std::mutex mutex;
+  const std::size_t rows = static_cast<std::size_t>(settings_.max_iterations);
   std::vector<std::vector<NewtonRow>> histories(static_cast<std::size_t>(workers));
   const auto loop = [&](bool calling_thread) {
     try {
       std::vector<NewtonRow>& history = histories[static_cast<std::size_t>(number++)];
-      history.resize(history_.size());
+      history.resize(rows);
       Tile own = make(history.data());
       auto polled = std::chrono::steady_clock::now();
       while (!stop) {
@@ -178,12 +179,14 @@ bool NewtonRun::run(int threads, Interrupted interrupted) {
   const auto on_caller = [&loop] { loop(true); };
   run_with_others(workers - 1, Task(on_worker), Task(on_caller));
   if (failure) std::rethrow_exception(failure);
-  for (const auto& part : histories) merge(part);
+  history_ = std::move(histories[0]);
+  for (std::size_t i = 1; i < histories.size(); ++i) merge(histories[i]);
   return !stop;
 }
 
 bool NewtonRun::pass() {
   if (tiles_.empty()) {
+    history_.resize(static_cast<std::size_t>(settings_.max_iterations));
     for (long next = 0; next < batch_.batch;) {
       tiles_.push_back(make(history_.data()));
       for (int l = 0; l < kernel_.lanes && next < batch_.batch; ++l) kernel_.add(tiles_.back().tile, next++);

@@ -43,7 +43,7 @@ class CompiledShooting(ReferenceShooting):
     def better_start(self, guess: Primal, favour: float) -> Primal:
         """The guess, or what its controls lead to; that may violate `favour` times as much."""
         state = guess.state.copy()
-        self.core.choose_start(state, *self._given(guess)[1:], favour, self.threads)
+        self.core.choose_start(state, guess.control, self.initial, self.theta, self.data, favour, self.threads)
         return Primal(state, guess.control)
 
     def solve(

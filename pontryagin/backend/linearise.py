@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -57,12 +57,24 @@ class ReferenceShooting:
     initial: Array  # (B, ns)
     theta: Array  # (B, q) with what is not optimised
     data: Array  # (B, K, nd)
+    cores: dict[Any, Any]  # the same in the core, as compiled_newton.py has made it
+
+    def of(self: Own, initial: Array, theta: Array, data: Array) -> Own:
+        """The same for other problems."""
+        other = object.__new__(type(self))  # what dataclasses.replace does, in a tenth of the time
+        vars(other).update(vars(self), initial=initial, theta=theta, data=data)
+        return other
 
     # -- the interface -----------------------------------------------------------------------------------------------
 
     def select(self: Own, rows: Rows) -> Own:
         """These problems of the batch."""
-        return replace(self, initial=self.initial[rows], theta=self.theta[rows], data=self.data[rows])
+        return self.of(self.initial[rows], self.theta[rows], self.data[rows])
+
+    def joined(self: Own, other: Own) -> Own:
+        """These problems, then the others."""
+        both = ((self.initial, other.initial), (self.theta, other.theta), (self.data, other.data))
+        return self.of(*map(np.concatenate, both))
 
     def values(self, point: Primal) -> Values:
         """F, J, c and psi."""
@@ -146,15 +158,18 @@ class ReferenceShooting:
 
     def pack(self, state: Array, control: Array, parameters: Array, final_time: Array) -> Primal:
         """From x (B, N+1, n), u (B, K, m), theta (B, q) and t1 (B,). Integrals begin at zero, wherever they end."""
-        batch, nodes, n = state.shape
-        parts = [state, np.zeros((batch, nodes, self.equations.state_dim - n))]
+        equations, (batch, nodes, n) = self.equations, state.shape
+        packed = np.zeros((batch, nodes, len(self.statement.free)))
+        packed[..., :n] = state
+        first = equations.state_dim
         if self.linear:
-            parts.append(control)
-        rest = [parameters[:, list(self.equations.optimised)]]
-        if self.equations.free_time:
-            rest.append(final_time[:, None])
-        parts.append(np.repeat(np.concatenate(rest, 1)[:, None], nodes, 1))
-        return Primal(np.concatenate(parts, 2), control[:, 1:].copy() if self.linear else control.copy())
+            packed[..., first : first + equations.control_dim] = control
+            first += equations.control_dim
+        if equations.optimised:
+            packed[..., first : first + len(equations.optimised)] = parameters[:, None, list(equations.optimised)]
+        if equations.free_time:
+            packed[..., -1] = final_time[:, None]
+        return Primal(packed, control[:, 1:].copy() if self.linear else control.copy())
 
     def controls(self, point: Primal) -> Array:
         """u (B, K, m), nodes of a linear control or values of a constant one."""

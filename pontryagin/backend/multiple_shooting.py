@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pontryagin.backend.linearise import ReferenceShooting
 from pontryagin.control import Kind
+from pontryagin.hamiltonian import kept
 from pontryagin.problem import Problem
 from pontryagin.shooting import Array, Mask, Statement
 from pontryagin.step_equations import StepEquations, derive_step
 from pontryagin.tableau import Tableau
 from pontryagin.time_grid import TimeGrid
-
-#: Grids of a problem that are remembered: those of a refinement, and some more.
-KEPT = 32
 
 
 def multiple_shooting(
@@ -29,41 +25,42 @@ def multiple_shooting(
 ) -> ReferenceShooting:
     """B problems on one grid: initial states (B, n) with NaN where they are free, theta (B, q), data as sweeps take
     them. Raises CaptureError when a function cannot become a graph."""
+    batch, free = len(initial_state), np.isnan(initial_state[0])
+    linear_data = data is not None and data.shape[-2] > grid.steps
+    key = (grid.key, kind, tableau, linear_data, free.tobytes())
+    frame = kept(problem, "frames", key, lambda: _frame(problem, grid, kind == "linear", tableau, linear_data, free))
+    initial = np.zeros((batch, len(frame.statement.free)))
+    initial[:, : len(free)] = initial_state
+    if free.any():
+        np.nan_to_num(initial, copy=False)
+    whole = np.empty((batch, frame.theta.shape[1]))
+    whole[:, : theta.shape[1]] = theta
+    if theta.shape[1] < whole.shape[1]:
+        whole[:, theta.shape[1] :] = frame.equations.implicit.values().numpy(force=True)
+    data = np.zeros((batch, grid.steps, 0)) if data is None else np.broadcast_to(data, (batch, *data.shape[-2:]))
+    return frame.of(initial, whole, data)
+
+
+def _frame(
+    problem: Problem, grid: TimeGrid, linear: bool, tableau: Tableau, linear_data: bool, free: Mask
+) -> ReferenceShooting:
+    """What stays the same for all initial states, parameters and data; `free` (n,) are initial components."""
     equations = derive_step(problem)
-    n, m, batch, steps = problem.state_dim, problem.control_dim, initial_state.shape[0], grid.steps
-    linear = kind == "linear"
-    implicit = equations.implicit.values().numpy(force=True)
-    theta = np.concatenate((theta, np.tile(implicit, (batch, 1))), 1)
-    free = np.zeros(equations.size - (0 if linear else m), dtype=bool)
-    free[:n] = np.isnan(initial_state[0])
-    free[equations.state_dim :] = True  # u_0 of a linear control, parameters, t1
-    initial = np.zeros((batch, len(free)))
-    initial[:, :n] = np.nan_to_num(initial_state)
-    if data is None:
-        data = np.zeros((1, steps, 0))
-    data = np.broadcast_to(data, (batch, *data.shape[-2:]))
+    others = equations.size - len(free) - (0 if linear else equations.control_dim)
+    free = np.concatenate((free, np.ones(others, dtype=bool)))  # u_0 of a linear control, parameters, t1
+    free[problem.state_dim : equations.state_dim] = False  # integrals
     return ReferenceShooting(
         equations=equations,
         tableau=tableau,
         linear=linear,
-        linear_data=data.shape[1] == steps + 1,
+        linear_data=linear_data,
         nodes=grid.nodes.numpy(),
-        statement=statement_of(problem, equations, grid, linear, free),
-        initial=initial,
-        theta=theta,
-        data=data,
+        statement=_statement(problem, equations, grid, linear, free),
+        initial=np.zeros((0, len(free))),
+        theta=np.zeros((0, problem.parameter_dim + equations.implicit.count)),
+        data=np.zeros((0, grid.steps + linear_data, problem.data_dim)),
+        cores={},
     )
-
-
-def statement_of(problem: Problem, equations: StepEquations, grid: TimeGrid, linear: bool, free: Mask) -> Statement:
-    """Made once for each grid and kind of control, and which initial components are free; the same object again."""
-    kept: dict[Any, Statement] = problem._cache.setdefault("newton_statements", {})
-    key = (grid.nodes.numpy().tobytes(), linear, free.tobytes())
-    if key not in kept:
-        if len(kept) >= KEPT:
-            kept.pop(next(iter(kept)))
-        kept[key] = _statement(problem, equations, grid, linear, free)
-    return kept[key]
 
 
 def _statement(problem: Problem, equations: StepEquations, grid: TimeGrid, linear: bool, free: Mask) -> Statement:

@@ -34,16 +34,17 @@ def choose(functions: NewtonFunctions, backend: str, batch: int, steps: int, kin
     interpreted = functions.interpreted
     match backend:
         case "native":
-            _refuse_long(functions)
-            find_compiler()
+            if kind not in functions.compiled:
+                _refuse_long(functions)
+                find_compiler()
             return _compiled(functions, kind, "Compiled C++ was asked for.")
         case "auto":
+            if kind in functions.compiled or is_cached(_key_of_steps(functions, kind)):
+                return _compiled(functions, kind, "Compiled code for it is in the cache.")
             try:
                 find_compiler()
             except BackendError:
                 return Chosen(interpreted, "interpreter", "There is no compiler.")
-            if kind in functions.compiled or is_cached(_key_of_steps(functions, kind)):
-                return _compiled(functions, kind, "Compiled code for it is in the cache.")
             count, stages = functions.operations, len(kind.tableau.b)
             blocks = -(-batch // 8)
             if count <= LARGEST and 1e-9 * OPERATION * count * stages * steps * blocks * ITERATIONS > PATIENCE:

@@ -12,15 +12,13 @@ from pontryagin.backend.cuda_sweep import CudaSweep
 from pontryagin.backend.native import AutoSweep, NativeSweep
 from pontryagin.backend.torch_sweep import TorchSweep
 from pontryagin.errors import BackendError, CaptureError, ProblemError, unknown_name
+from pontryagin.hamiltonian import kept
 from pontryagin.problem import Problem
 from pontryagin.sweep import ControlKind
 from pontryagin.tableau import Tableau, tableau_named
 from pontryagin.time_grid import CONTROL_KINDS, TimeGrid
 
 BACKENDS = ("auto", "torch", "interpreter", "native", "cuda")
-
-#: Sweeps kept per problem: several grids of a refinement, two control kinds, and room for comparisons.
-KEPT = 32
 
 
 def make_backend(
@@ -54,13 +52,10 @@ def make_backend(
     tableau, device = tableau_named(scheme), torch.device(device)
     threads = threads or torch.get_num_threads()
 
-    kept: dict[Any, TorchSweep | CompiledSweep] = problem._cache.setdefault("backends", {})
-    key = (backend, grid.nodes.numpy().tobytes(), control_kind, tableau, dtype, device, threads)
-    if key not in kept:
-        if len(kept) >= KEPT:
-            kept.pop(next(iter(kept)))
-        kept[key] = _make(problem, grid, control_kind, tableau, backend, dtype, device, threads)
-    return kept[key]
+    key = (backend, grid.key, control_kind, tableau, dtype, device, threads)
+    return kept(
+        problem, "backends", key, lambda: _make(problem, grid, control_kind, tableau, backend, dtype, device, threads)
+    )
 
 
 def _make(

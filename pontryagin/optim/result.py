@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -89,6 +89,10 @@ class MethodResult:
     objective: Tensor  # (B,) phi + int L of the minimised problem
     sweeps: int  # sweeps of one problem, rollouts counted whole, all problems together
     history: list[IterationInfo]
+
+    def ended(self, status: list[Status]) -> MethodResult:
+        """The same with these statuses."""
+        return replace(self, status=status)
 
 
 @dataclass(frozen=True)

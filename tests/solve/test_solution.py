@@ -1,5 +1,6 @@
 """What a solution can do: functions of time, one page of text, files, pictures."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from statements import regulator, slide, transfer
 
+from pontryagin.answer import LATER, TENSORS
 from pontryagin.errors import BackendError, ProblemError
 from pontryagin.solution import Solution
 from pontryagin.solve import solve
@@ -163,3 +165,33 @@ def test_a_picture_without_matplotlib_says_what_to_install(monkeypatch, regulate
 
 def test_status_of_a_single_problem_is_one_status(regulated):
     assert isinstance(regulated.status, Status)
+
+
+# -- fields that are made later ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["linear", "constant"])
+def test_fields_made_when_asked_for_are_those_of_a_batch_of_one(kind):
+    problem = transfer(control_bounds=(-5, 5))
+    later = solve(problem, method="newton", steps=6, control=kind)
+    at_once = solve(problem, method="newton", steps=6, control=kind, initial_state=[[0.0, 0.0]])
+    at_once.complete()
+    assert not set(LATER) & set(vars(later)) and set(LATER) <= set(vars(at_once))
+    for name in (*TENSORS, "control"):
+        one, other = (torch.as_tensor(getattr(solution, name)) for solution in (later, at_once))
+        assert torch.equal(one, other[0])
+    assert [row.objective for row in later.history] == [row.objective for row in at_once.history]
+
+
+def test_a_batch_keeps_nothing_of_the_method():
+    batch = solve(transfer(), method="newton", steps=6, initial_state=[[0.0, 0.0], [0.1, 0.0]])
+    assert set(LATER) <= set(vars(batch)) and "_source" not in vars(batch)
+
+
+def test_a_copy_has_all_fields_and_keeps_nothing_of_the_method():
+    solution = solve(transfer(), method="newton", steps=6)
+    again = copy.copy(solution)
+    assert set(LATER) <= set(vars(again)) and "_source" not in vars(again)
+    assert again.costate is solution.costate
+    with pytest.raises(AttributeError, match="'Solution' object has no attribute 'costates'"):
+        solution.costates  # noqa: B018

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +77,27 @@ class Warm:
         return Warm(Primal(state, control), *rest)
 
 
+class Rows(Sequence[NewtonInfo]):
+    """Rows that are made when somebody reads them."""
+
+    def __init__(self, make: Callable[[], list[NewtonInfo]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> list[NewtonInfo]:
+        return self._make()
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._made[index]
+
+
+#: Fields of a NewtonResult that are (B,).
+ARRAYS = ("objective", "iterations", "residual", "violation")
+
+
 @dataclass(frozen=True)
 class NewtonResult:
     """The last point of every problem, and how it ended."""
@@ -85,4 +109,16 @@ class NewtonResult:
     residual: Array  # (B,) scaled dual infeasibility
     violation: Array  # (B,) scaled primal infeasibility
     worst: list[str]  # the constraint that is violated most, where and when on scaled time; empty where all hold
-    history: list[NewtonInfo]
+    history: Sequence[NewtonInfo]
+
+    def rows(self, index: NDArray[np.intp]) -> NewtonResult:
+        """These problems of the batch."""
+        arrays: dict[str, Any] = {name: getattr(self, name)[index] for name in ARRAYS}
+        status, worst = [self.status[i] for i in index], [self.worst[i] for i in index]
+        return replace(self, warm=self.warm.rows(index), **arrays, status=status, worst=worst)
+
+    def joined(self, other: NewtonResult) -> NewtonResult:
+        """These problems, then the others; the history of those."""
+        arrays: dict[str, Any] = {name: np.concatenate((getattr(self, name), getattr(other, name))) for name in ARRAYS}
+        status, worst = [*self.status, *other.status], [*self.worst, *other.worst]
+        return replace(other, warm=self.warm.joined(other.warm), **arrays, status=status, worst=worst)

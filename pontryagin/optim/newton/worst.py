@@ -18,15 +18,16 @@ ACCEPTABLE = 1e-6
 
 def worst_of(shooting: Shooting, scales: Scales, point: Primal, violation: Array) -> list[str]:
     """Of what the controls lead to, for the problems whose constraints do not hold: violation (B,) above ACCEPTABLE."""
-    rows = np.flatnonzero(~(violation <= ACCEPTABLE))
-    found = [""] * len(violation)
-    if len(rows):
-        some = shooting.select(rows)
-        with np.errstate(all="ignore"):
-            path = rolled_out(some, part_of(point, rows))
-            clauses = worst_constraint(some.statement, part_of(scales, rows), path, some.values(path))
-        for row, clause in zip(rows, clauses, strict=True):
-            found[row] = clause
+    found, good = [""] * len(violation), violation <= ACCEPTABLE
+    if good.all():
+        return found
+    rows = np.flatnonzero(~good)
+    some = shooting.select(rows)
+    with np.errstate(all="ignore"):
+        path = rolled_out(some, part_of(point, rows))
+        clauses = worst_constraint(some.statement, part_of(scales, rows), path, some.values(path))
+    for row, clause in zip(rows, clauses, strict=True):
+        found[row] = clause
     return found
 
 
