@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pontryagin.optim.newton import barrier
 from pontryagin.optim.newton.barrier import Slacks
+from pontryagin.optim.newton.result import NewtonSettings, Warm
 from pontryagin.optim.newton.scaling import Scales
 from pontryagin.shooting import Array, Mask, Primal, Rows, Shooting, Statement, Values
 
@@ -94,6 +95,29 @@ class Memory:
             no.copy(),
             *(np.zeros(batch, dtype=np.int64) for _ in range(3)),
         )
+
+
+def first_iterate(
+    shooting: Shooting, start: Primal | Warm, guess: Primal, scales: Scales, settings: NewtonSettings
+) -> Iterate:
+    """The first iterate: no costates and mu / sigma where nothing is known, else what is known."""
+    statement, weight, batch = shooting.statement, scales.weight, len(scales.weight)
+    there = barrier.existing(statement)
+    mu = np.full(batch, settings.barrier)
+    if isinstance(start, Warm):
+        mu = np.where(start.known, settings.warm_barrier, mu)
+    mu = np.maximum(mu, settings.smallest_barrier)
+    slacks = barrier.first_slacks(statement, guess, shooting.values(guess), mu, scales.path)
+    costate, end = np.zeros_like(guess.state), np.zeros((batch, len(statement.end_names)))
+    if isinstance(start, Warm):
+        known, nz = start.known[:, None, None], guess.state.shape[2] + guess.control.shape[2]
+        costate = np.where(known, weight[:, None, None] * start.costate, 0.0)
+        end = np.where(start.known[:, None], weight[:, None] * start.end, 0.0)
+        rows = np.arange(slacks.sigma.shape[2]) >= 2 * nz
+        sigma = np.where(known & rows & there, start.sigma, slacks.sigma)
+        multiplier = np.where(known & there, weight[:, None, None] * start.multiplier, slacks.multiplier)
+        slacks = barrier.recentred(Slacks(sigma, multiplier), mu, np.full(batch, barrier.CENTRAL))
+    return Iterate(guess, costate, end, slacks, mu)
 
 
 def residuals(shooting: Shooting, x: Iterate, values: Values) -> Residuals:

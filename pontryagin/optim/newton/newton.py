@@ -33,6 +33,7 @@ from pontryagin.optim.newton.iterate import (
     Iterate,
     Memory,
     Residuals,
+    first_iterate,
     moved,
     part_of,
     put,
@@ -42,7 +43,7 @@ from pontryagin.optim.newton.iterate import (
 from pontryagin.optim.newton.line_search import SHORTEST, Found, LineSearch, merit_of
 from pontryagin.optim.newton.result import NewtonInfo, NewtonResult, NewtonSettings, Warm
 from pontryagin.optim.newton.riccati import Factors
-from pontryagin.optim.newton.scaling import Scales, scales_of
+from pontryagin.optim.newton.scaling import scales_of
 from pontryagin.optim.newton.search import Filter, Merit
 from pontryagin.optim.newton.worst import worst_of
 from pontryagin.optim.result import Callback
@@ -147,7 +148,7 @@ class _Solve:
         guess = start.primal if isinstance(start, Warm) else start
         guess = barrier.inside(self.statement, guess, push=1e-9 if isinstance(start, Warm) else barrier.PUSH)
         self.scales = self.all_scales = scales_of(shooting, guess)
-        self.x = _first(shooting, start, guess, self.scales, settings)
+        self.x = first_iterate(shooting, start, guess, self.scales, settings)
         batch, self.ns = len(self.x.mu), self.x.costate.shape[2]
         self.known = start.known if isinstance(start, Warm) else np.zeros(batch, dtype=bool)
         first = merit_of(shooting, self.scales, self.x, shooting.values(self.x.primal))
@@ -479,29 +480,6 @@ class _Solve:
             worst=worst_of(self.everything, self.all_scales, x.primal, self.ends.primal),
             history=self.history,
         )  # fmt: skip
-
-
-def _first(
-    shooting: Shooting, start: Primal | Warm, guess: Primal, scales: Scales, settings: NewtonSettings
-) -> Iterate:
-    """The first iterate: no costates and mu / sigma where nothing is known, else what is known."""
-    statement, weight, batch = shooting.statement, scales.weight, len(scales.weight)
-    there = barrier.existing(statement)
-    mu = np.full(batch, settings.barrier)
-    if isinstance(start, Warm):
-        mu = np.where(start.known, settings.warm_barrier, mu)
-    mu = np.maximum(mu, settings.smallest_barrier)
-    slacks = barrier.first_slacks(statement, guess, shooting.values(guess), mu, scales.path)
-    costate, end = np.zeros_like(guess.state), np.zeros((batch, len(statement.end_names)))
-    if isinstance(start, Warm):
-        known, nz = start.known[:, None, None], guess.state.shape[2] + guess.control.shape[2]
-        costate = np.where(known, weight[:, None, None] * start.costate, 0.0)
-        end = np.where(start.known[:, None], weight[:, None] * start.end, 0.0)
-        rows = np.arange(slacks.sigma.shape[2]) >= 2 * nz
-        sigma = np.where(known & rows & there, start.sigma, slacks.sigma)
-        multiplier = np.where(known & there, weight[:, None, None] * start.multiplier, slacks.multiplier)
-        slacks = barrier.recentred(Slacks(sigma, multiplier), mu, np.full(batch, barrier.CENTRAL))
-    return Iterate(guess, costate, end, slacks, mu)
 
 
 def _between(old: Array, new: Array, alpha: Array) -> Array:
