@@ -93,6 +93,8 @@ NewtonFunctions::NewtonFunctions(const NewtonTable* table) {
   rows_ = table->rows;
   functions_.step_values = table->step_values, functions_.step_derivatives = table->step_derivatives;
   functions_.two_step_values = table->two_step_values;
+  functions_.riccati_pull = table->riccati_pull, functions_.riccati_move = table->riccati_move;
+  functions_.riccati_left = table->riccati_left;
   functions_.riccati_back = table->riccati_back, functions_.riccati_end = table->riccati_end;
   const auto call = [](const void* self, double* rows, void*) { static_cast<const Compiled*>(self)->call(rows); };
   for (int i = 0; i < point::count; ++i) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from pontryagin.codegen.model import LARGEST_INLINE, function_text
-from pontryagin.codegen.newton_riccati import RiccatiShape, riccati_text
+from pontryagin.codegen.newton_riccati import RICCATI, RiccatiShape, riccati_text
 from pontryagin.codegen.newton_step import StepFormulas
 from pontryagin.codegen.printer import Body, formula
 from pontryagin.graph import Node, operation_count
@@ -38,12 +38,11 @@ def newton_text(
         bodies += [_step_text("values", step), _step_text("derivatives", step)]
         steps = ", ".join(f"Functions<Pack<double, newton_lanes>>::step_{part}" for part in ("values", "derivatives"))
         steps += ", in_pairs"
-    solves = "nullptr, nullptr"
+    solves = ["nullptr"] * len(RICCATI)
     if riccati is not None:
         bodies.append(riccati_text(riccati))
-        known = ("back", "end") if riccati.ends else ("back",)
-        solves = ", ".join(f"Functions<Pack<double, newton_lanes>>::riccati_{part}" for part in known)
-        solves += "" if riccati.ends else ", nullptr"
+        solves = [f"Functions<Pack<double, newton_lanes>>::riccati_{part}" for part in RICCATI]
+        solves[-1:] = solves[-1:] if riccati.ends else ["nullptr"]
     calls = ", ".join(
         f"Functions<Pack<double, newton_lanes>>::{name}" if outputs else "nullptr"
         for name, (outputs, _) in functions.items()
@@ -66,7 +65,7 @@ struct Functions {{
 }};
 
 {pairs}
-const NewtonTable table = {{newton_border, {rows}, {{{calls}}}, {steps}, {solves}}};
+const NewtonTable table = {{newton_border, {rows}, {{{calls}}}, {steps}, {", ".join(solves)}}};
 
 }}  // namespace
 

@@ -32,14 +32,17 @@ class RiccatiShape:
 
 
 def riccati_text(shape: RiccatiShape) -> str:
-    """`riccati_back` and, where there is an end, `riccati_end`."""
+    """The functions of RICCATI; `riccati_end` only where there is an end."""
     writer = _Writer(shape)
     parts = [
         ("back", "Q, its factors, K and P of step k", "RiccatiRows", _BACK, writer.back()),
+        ("pull", "q, kappa and what is left of the end", "RiccatiPullRows", _PULL, writer.pull()),
+        ("move", "costate, control and the next state", "RiccatiMoveRows", _MOVE, writer.move()),
+        ("left", "derivative that is left over", "RiccatiLeftRows", _LEFT, writer.left()),
         ("end", "columns of the end", "RiccatiEndRows", _END, writer.end()),
     ]
     texts = []
-    for name, comment, rows, arrays, lines in parts[: 2 if shape.ends else 1]:
+    for name, comment, rows, arrays, lines in parts[: None if shape.ends else -1]:
         given = ", ".join(f"{array}{{rows.{array}}}" for array in arrays[0])
         found = ", ".join(f"{array}{{rows.{array}}}" for array in arrays[1])
         body = "\n".join(f"    {line}" for line in lines)
@@ -50,6 +53,21 @@ def riccati_text(shape: RiccatiShape) -> str:
     return "\n".join(texts)
 
 
+#: What the core asks for, in its order.
+RICCATI = ("back", "pull", "move", "left", "end")
+
+_PULL = (
+    ["next_slope", "next_value", "next_columns", "defect", "jacobian", "gradient", "gain", "factor", "feed", "rest"],
+    ["slope", "kappa", "left"],
+)
+_MOVE = (
+    ["slope", "value", "columns", "gain", "kappa", "feed", "jacobian", "defect", "nu", "state"],
+    ["costate", "step", "control", "next_state"],
+)
+_LEFT = (
+    ["next_costate", "costate", "jacobian", "hessian", "gradient", "regular", "proximal", "state", "control"],
+    ["left"],
+)
 _BACK = (["next_value", "jacobian", "hessian", "regular", "proximal"], ["value", "gain", "factor", "good"])
 _END = (["next_columns", "jacobian", "gain", "factor", "sum"], ["columns", "feed", "added"])
 
@@ -119,20 +137,88 @@ class _Writer:
             yield from (f"factor[{i * (i + 1) // 2 + j}] = l{i}_{j};" for j in range(i + 1))
         yield "good[0] = fine;"
 
+    def pull(self) -> Iterator[str]:
+        """q_k = Q_s + K' Q_v, kappa_k = -(L L')^{-1} Q_v, (Q_s, Q_v) = g + J' (P d + q)_{k+1}; E s_N so far."""
+        ns, ends, nv = self.shape.ns, self.shape.ends, self.nv
+        for a in range(ns):
+            products = [(f"defect[{j}]", f"next_value[{j * ns + a}]") for j in range(ns)]
+            yield f"const Real r{a} = {_chain('fma', f'next_slope[{a}]', products)};"
+        for c, total in enumerate(self._pulled([f"r{a}" for a in range(ns)])):
+            yield f"const Real q{c} = " + (f"gradient[{c}];" if total is None else f"({total}) + gradient[{c}];")
+        for a in range(ns):
+            products = [(f"q{ns + j}", f"gain[{j * ns + a}]") for j in range(nv)]
+            yield f"const Real s{a} = {_chain('fma', f'q{a}', products)};"
+        for i in range(ends):
+            products = [(f"next_columns[{a * ends + i}]", f"defect[{a}]") for a in range(ns)]
+            products += [(f"feed[{j * ends + i}]", f"q{ns + j}") for j in range(nv)]
+            yield f"const Real e{i} = {_chain('fma', f'rest[{i}]', products)};"
+        for j in range(nv):
+            above = [(f"factor[{j * (j + 1) // 2 + k}]", f"w{k}") for k in range(j)]
+            yield f"const Real w{j} = {_chain('fnma', f'q{ns + j}', above)} * factor[{j * (j + 1) // 2 + j}];"
+        for j in reversed(range(nv)):
+            below = [(f"factor[{k * (k + 1) // 2 + j}]", f"v{k}") for k in range(j + 1, nv)]
+            yield f"const Real v{j} = {_chain('fnma', f'w{j}', below)} * factor[{j * (j + 1) // 2 + j}];"
+        yield from (f"slope[{a}] = s{a};" for a in range(ns))
+        yield from (f"kappa[{j}] = -v{j};" for j in range(nv))
+        yield from (f"left[{i}] = e{i};" for i in range(ends))
+
+    def move(self) -> Iterator[str]:
+        """p_k = P s + q + Y nu, v = K s + kappa + G nu, s_{k+1} = J (s, v) + d."""
+        n, ns, moved, ends, nv = self.shape.n, self.shape.ns, self.shape.moved, self.shape.ends, self.nv
+        for a in range(ns):
+            products = [(f"columns[{a * ends + i}]", f"nu[{i}]") for i in range(ends)]
+            products += [(f"state[{j}]", f"value[{j * ns + a}]") for j in range(ns)]
+            yield f"const Real p{a} = {_chain('fma', f'slope[{a}]', products)};"
+        for j in range(nv):
+            products = [(f"feed[{j * ends + i}]", f"nu[{i}]") for i in range(ends)]
+            products += [(f"gain[{j * ns + a}]", f"state[{a}]") for a in range(ns)]
+            yield f"const Real v{j} = {_chain('fma', f'kappa[{j}]', products)};"
+        z = [*(f"state[{a}]" for a in range(ns)), *(f"v{j}" for j in range(nv))]
+        for a in range(ns):
+            terms: list[tuple[str, str | float]] = [(z[c], self._entry(a, c)) for c in range(len(z))] if a < n else []
+            if a >= n:
+                terms = [(f"v{a - n}" if a < n + moved else z[a], 1.0)]
+            yield f"const Real s{a} = {_sum(f'defect[{a}]', terms)};"
+        for a in range(ns):
+            yield f"costate[{a}] = p{a};"
+            yield f"step[{a}] = state[{a}];"
+        yield from (f"next_state[{a}] = s{a};" for a in range(ns))
+        yield from (f"control[{j}] = v{j};" for j in range(nv))
+
+    def left(self) -> Iterator[str]:
+        """(H + delta D) z + g + J' p_{k+1} - p_k."""
+        ns, nz = self.shape.ns, self.shape.nz
+        z = [f"state[{a}]" if a < ns else f"control[{a - ns}]" for a in range(nz)]
+        column = [f"next_costate[{a}]" for a in range(ns)]
+        for a, total in enumerate(self._pulled(column)):
+            first = f"gradient[{a}]" if total is None else f"({total}) + gradient[{a}]"
+            yield f"Real o{a} = fma(regular[0] * proximal[{a}], {z[a]}, {first});"
+        for a in range(nz):
+            for b in range(a):
+                entry = f"hessian[{a * (a + 1) // 2 + b}]"
+                yield f"o{a} = fma({entry}, {z[b]}, o{a}), o{b} = fma({entry}, {z[a]}, o{b});"
+            yield f"o{a} = fma(hessian[{a * (a + 1) // 2 + a}], {z[a]}, o{a});"
+        yield from (f"left[{a}] = o{a}{f' - costate[{a}]' if a < ns else ''};" for a in range(nz))
+
+    def _pulled(self, column: Sequence[str]) -> list[str | None]:
+        """J' y by components; None is zero."""
+        n, ns, nz, moved = self.shape.n, self.shape.ns, self.shape.nz, self.shape.moved
+        found = []
+        for c in range(nz):
+            terms: list[tuple[str, str | float]] = [(column[j], self._entry(j, c)) for j in range(n)]
+            if c >= ns and c - ns < moved:
+                terms.append((column[n + c - ns], 1.0))
+            elif n + moved <= c < ns:
+                terms.append((column[c], 1.0))
+            found.append(_sum(None, terms))
+        return found
+
     def end(self) -> Iterator[str]:
         """Y_k = (A + B K)' Y_{k+1}, G_k = -(L L')^{-1} B' Y_{k+1}, and L^{-1} B' Y squared, added to the sum."""
-        n, ns, nz, moved, ends, nv = (
-            self.shape.n, self.shape.ns, self.shape.nz, self.shape.moved, self.shape.ends, self.nv,
-        )  # fmt: skip
+        ns, ends, nv = self.shape.ns, self.shape.ends, self.nv
         for i in range(ends):
-            column = [f"next_columns[{a * ends + i}]" for a in range(ns)]
-            for c in range(nz):
-                terms: list[tuple[str, str | float]] = [(column[j], self._entry(j, c)) for j in range(n)]
-                if c >= ns and c - ns < moved:
-                    terms.append((column[n + c - ns], 1.0))
-                elif n + moved <= c < ns:
-                    terms.append((column[c], 1.0))
-                yield f"const Real y{i}_{c} = {_sum(None, terms) or 'Real(0)'};"
+            for c, total in enumerate(self._pulled([f"next_columns[{a * ends + i}]" for a in range(ns)])):
+                yield f"const Real y{i}_{c} = {total or 'Real(0)'};"
             for a in range(ns):
                 fed = [(f"y{i}_{ns + j}", f"gain[{j * ns + a}]") for j in range(nv)]
                 yield f"columns[{a * ends + i}] = {_chain('fma', f'y{i}_{a}', fed)};"

@@ -52,10 +52,22 @@ struct StepRows {
 };
 
 // One step of the Riccati recursion, as in newton_riccati.hpp: what it needs of the next one, F_z, H and delta w_k; what it
-// finds. And what the end needs of it, with the sum so far and after it.
+// finds. Then the two passes of a solution, what it leaves over, and what the end needs, with the sum so far and after it.
 struct RiccatiRows {
   const double *next_value, *jacobian, *hessian, *regular, *proximal;
   double *value, *gain, *factor, *good;
+};
+struct RiccatiPullRows {
+  const double *next_slope, *next_value, *next_columns, *defect, *jacobian, *gradient, *gain, *factor, *feed, *rest;
+  double *slope, *kappa, *left;
+};
+struct RiccatiMoveRows {
+  const double *slope, *value, *columns, *gain, *kappa, *feed, *jacobian, *defect, *nu, *state;
+  double *costate, *step, *control, *next_state;
+};
+struct RiccatiLeftRows {
+  const double *next_costate, *costate, *jacobian, *hessian, *gradient, *regular, *proximal, *state, *control;
+  double* left;
 };
 struct RiccatiEndRows {
   const double *next_columns, *jacobian, *gain, *factor, *sum;
@@ -77,6 +89,9 @@ struct PointFunctions {
   void (*step_derivatives)(const StepRows& rows) = nullptr;
   void (*two_step_values)(const StepRows& rows) = nullptr;  // rows of two steps, one after the other
   void (*riccati_back)(const RiccatiRows& rows) = nullptr;
+  void (*riccati_pull)(const RiccatiPullRows& rows) = nullptr;
+  void (*riccati_move)(const RiccatiMoveRows& rows) = nullptr;
+  void (*riccati_left)(const RiccatiLeftRows& rows) = nullptr;
   void (*riccati_end)(const RiccatiEndRows& rows) = nullptr;
 };
 

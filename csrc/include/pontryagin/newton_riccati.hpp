@@ -275,6 +275,18 @@ class NewtonRiccati {
     }
     for (int k = last; k-- > 0;) {
       const Real *d = defect ? defect + static_cast<long>(k) * ns_ : nullptr, *Y = columns_ + (k + 1L) * ns_ * r_;
+      if constexpr (compiled)
+        if (d != nullptr && f_.riccati_pull != nullptr) {
+          f_.riccati_pull({numbers(slope_ + (k + 1L) * state()), numbers(value_ + (k + 1L) * ns_ * state()), numbers(Y),
+                           numbers(d), numbers(slopes.jacobian + static_cast<long>(k) * n_ * row()),
+                           numbers(gradient + static_cast<long>(k) * row()),
+                           numbers(gain_ + static_cast<long>(k) * nv_ * state()),
+                           numbers(factor_ + static_cast<long>(k) * triangle(nv_)),
+                           numbers(column_feed_ + static_cast<long>(k) * nv_ * r_), numbers(rest_),
+                           numbers(slope_ + static_cast<long>(k) * state()),
+                           numbers(feed_ + static_cast<long>(k) * nv_), numbers(rest_)});
+          continue;
+        }
       copy(slope_ + (k + 1L) * state(), pushed_, state());
       if (d) add_value(value_ + (k + 1L) * ns_ * state(), d, pushed_);
       pull(slopes.jacobian + static_cast<long>(k) * n_ * row(), pushed_, 1, pulled_);
@@ -312,6 +324,19 @@ class NewtonRiccati {
       const Real* Y = columns_ + static_cast<long>(k) * ns_ * r_;
       q = slope_ + static_cast<long>(k) * state();
       Real *p = step.costate + static_cast<long>(k) * ns_, *out = step.d.s + static_cast<long>(k) * ns_;
+      if constexpr (compiled)
+        if (!add && defect != nullptr && k < last && f_.riccati_move != nullptr) {
+          f_.riccati_move({numbers(q), numbers(value_ + static_cast<long>(k) * ns_ * state()), numbers(Y),
+                           numbers(gain_ + static_cast<long>(k) * nv_ * state()),
+                           numbers(feed_ + static_cast<long>(k) * nv_),
+                           numbers(column_feed_ + static_cast<long>(k) * nv_ * r_),
+                           numbers(slopes.jacobian + static_cast<long>(k) * n_ * row()),
+                           numbers(defect + static_cast<long>(k) * ns_), numbers(nu_), numbers(s), numbers(p),
+                           numbers(out), numbers(step.d.v + static_cast<long>(k) * nv_), numbers(next)});
+          Real* const was = s;
+          s = next, next = was;
+          continue;
+        }
       for (int a = 0; a < ns_; ++a)
         for (int i = 0; i < r_; ++i) q[a] = fma(Y[a * r_ + i], nu_[i], q[a]);
       add_value(value_ + static_cast<long>(k) * ns_ * state(), s, q);
@@ -380,6 +405,20 @@ class NewtonRiccati {
       const Real *s = step.d.s + static_cast<long>(k) * ns_, *v = step.d.v + static_cast<long>(k) * nv_;
       const int size = k < last ? nz_ : ns_;
       Real* out = left_ + static_cast<long>(k) * row();
+      const auto measure = [&] {
+        for (int a = 0; a < size; ++a)
+          worst = max(worst, abs(out[a] * scale[a]) * Real(1 / p_.bound_weights[k * nz_ + a]));
+      };
+      if constexpr (compiled)
+        if (k > 0 && k < last && f_.riccati_left != nullptr) {
+          const Real regular = delta * Real(p_.weights[k]);
+          f_.riccati_left({numbers(step.costate + (k + 1L) * ns_), numbers(step.costate + static_cast<long>(k) * ns_),
+                           numbers(slopes.jacobian + static_cast<long>(k) * n_ * row()), numbers(H),
+                           numbers(gradient + static_cast<long>(k) * row()), numbers(&regular), numbers(proximal),
+                           numbers(s), numbers(v), numbers(out)});
+          measure();
+          continue;
+        }
       if (k < last) pull(slopes.jacobian + static_cast<long>(k) * n_ * row(), step.costate + (k + 1L) * ns_, 1, out);
       else fill(out, Real(0), row());
       const auto z = [&](int a) { return a < ns_ ? s[a] : v[a - ns_]; };
@@ -407,8 +446,7 @@ class NewtonRiccati {
       if (k == 0)
         for (int a = 0; a < ns_; ++a)
           if (!p_.free[a]) out[a] = Real(0);
-      for (int a = 0; a < size; ++a)
-        worst = max(worst, abs(out[a] * scale[a]) * Real(1 / p_.bound_weights[k * nz_ + a]));
+      measure();
     }
     const Real* s = step.d.s + static_cast<long>(last) * ns_;
     for (int i = 0; i < r_; ++i) {

@@ -120,7 +120,7 @@ void invert_semidefinite(Real* matrix, int n, double least, Real* room, Real* un
   }
   for (int i = 0; i < n; ++i)
     for (int j = 0; j <= i; ++j) room[place_of(i, j)] = matrix[i * n + j] * unit[i] * unit[j];
-  const Real good = invert_definite(room, n, least);
+  const Real good = n == 1 ? Real(0) : invert_definite(room, n, least);  // of a number there is nothing to rotate
   if (!all(good > Real(0))) invert_by_eigenvalues(matrix, n, least, good);
   for (int i = 0; i < n; ++i)
     for (int j = 0; j <= i; ++j) {

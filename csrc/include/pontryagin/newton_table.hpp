@@ -8,7 +8,7 @@
 namespace pontryagin {
 
 // Raised whenever what crosses the border changes: a library built with other headers is refused.
-constexpr int newton_border = 5;
+constexpr int newton_border = 6;
 
 struct NewtonTable {
   int border;
@@ -18,6 +18,9 @@ struct NewtonTable {
   void (*step_derivatives)(const StepRows& rows);
   void (*two_step_values)(const StepRows& rows);
   void (*riccati_back)(const RiccatiRows& rows);
+  void (*riccati_pull)(const RiccatiPullRows& rows);
+  void (*riccati_move)(const RiccatiMoveRows& rows);
+  void (*riccati_left)(const RiccatiLeftRows& rows);
   void (*riccati_end)(const RiccatiEndRows& rows);
 };
 
