@@ -37,7 +37,7 @@ TENSORS = (
 )  # fmt: skip
 
 #: Those, and what else may be made when it is asked for.
-LATER = (*TENSORS, "control", "history")
+LATER = (*TENSORS, "control", "history", "last_point")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -45,8 +45,7 @@ class Answer:
     """The fields of a Solution, what follows from them, and its functions of time.
 
     `objective` is in the sense of the problem; costates and H are those of the minimised -J where it maximises.
-    Fields with numbers may be made when they are asked for first. Until then the answer keeps what they are made of:
-    the last point of the method with all its multipliers.
+    Fields with numbers may be made when they are asked for first. Until then the answer keeps what they are made of.
     """
 
     problem: Problem | None  # None after load() without a problem
@@ -77,6 +76,7 @@ class Answer:
     accuracy: float  # that was asked for: limit of the defects in levels, and default of verify()
     timings: dict[str, float]  # seconds
     history: list[IterationInfo]
+    last_point: tuple[Tensor, ...] | None  # (B, ...) of Newton's method with all multipliers, as its Warm; not in files
     levels: list[Level]  # the grids of a solve with steps=None; one entry otherwise
     worst: str | list[str] = ""  # which constraint is violated most, where and by how much; "" where all hold
     reference: float | None = None  # the known optimum, where there is one
@@ -235,9 +235,11 @@ class Answer:
         slopes = self.stored_slopes
         if slopes is not None:
             slopes = (change(slopes[0]), change(slopes[1]))
+        point = self.last_point and tuple(map(change, self.last_point))
         return replace(
-            self, **tensors, control=control, data=data, status=status, worst=worst, report=None, stored_slopes=slopes
-        )
+            self, **tensors, control=control, data=data, status=status, worst=worst, report=None, stored_slopes=slopes,
+            last_point=point,
+        )  # fmt: skip
 
     # -- functions of time -----------------------------------------------------------------------------------------
 

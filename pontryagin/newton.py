@@ -9,7 +9,7 @@ is prolonged with all its multipliers.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -77,7 +77,9 @@ def solve_by_newton(
     else:
         state = line(instances, grid) if guess is None else _states_of(guess, instances, grid)
         begin = shooting.pack(state, control, theta, final_time)
-        if guess is None:
+        if guess is not None:
+            begin = _resumed(begin, guess, start, problem, shooting)
+        else:
             favour = MEANT if meant else 1.0
             begin = better_start(reference, begin, favour) if core is None else core.better_start(begin, favour)
     if core is None:
@@ -137,6 +139,27 @@ def _states_of(guess: Answer, instances: Instances, grid: TimeGrid) -> Array:
     old, states = known.control.grid.nodes.numpy(), as_array(known.state)
     states = np.repeat(states, instances.batch // len(states), 0)  # several starts of each problem
     return _interpolated(states, old, grid.nodes.numpy())
+
+
+def _resumed(
+    point: Primal, guess: Answer, start: Start, problem: Problem, shooting: ReferenceShooting
+) -> Primal | Warm:
+    """Where a solution of this problem ended, with all its multipliers: for those that begin with its control."""
+    known, control = guess.batched(), start.control
+    if known.last_point is None or known.problem is not problem or known.control.kind != control.kind:
+        return point
+    count = len(point.state) // len(known.state)  # several starts of each problem
+    warm = prolonged(shooting, Warm.of(value.numpy() for value in known.last_point), known.control.grid, control.grid)
+    warm = warm.rows(np.arange(len(known.state)).repeat(count))
+    theirs = known.control.on(control.grid, control.kind).values.to(control.values).repeat_interleave(count, 0)
+    same = warm.known & (control.values == theirs).flatten(1).all(1).numpy(force=True)
+    if not same.any():
+        return point
+    state, values = (
+        np.where(same[:, None, None], old, new)
+        for old, new in ((warm.primal.state, point.state), (warm.primal.control, point.control))
+    )
+    return replace(warm, primal=Primal(state, values), known=same)
 
 
 def prolonged(shooting: ReferenceShooting, warm: Warm, old: TimeGrid, new: TimeGrid) -> Warm:

@@ -152,6 +152,11 @@ class NewtonAnswer:
         return self._tensor((multiplier[..., nz : nz + n] - multiplier[..., :n]) / self._duration)
 
     @property
+    def last_point(self) -> tuple[Tensor, ...]:
+        """The numbers of a Warm, in its order."""
+        return tuple(map(torch.from_numpy, self.found.warm.arrays))
+
+    @property
     def _point(self) -> Primal:
         return self.found.warm.primal
 

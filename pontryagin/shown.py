@@ -68,6 +68,9 @@ class Shown:
         """As the caller is to have it: without the batch axis, where the problem was given without one."""
         if name == "history":
             return list(self.found.history)
+        if name == "last_point":
+            point = self.path.last_point if isinstance(self.path, NewtonAnswer) else None
+            return point and tuple(value[0] if self.instances.single else value for value in point)
         source = self.found.result if name in OF_RESULT else self.path if name in OF_PATH else self
         values: Tensor = getattr(source, name)
         values = values[0] if self.instances.single else values

@@ -84,6 +84,7 @@ def load(path: str | PathLike[str], problem: Problem | None) -> dict[str, Any]:
         "data": Data(arrays["data"], arrays["data_time"], about["data_kind"]) if "data" in arrays else None,
         "status": Status[status] if isinstance(status, str) else [Status[one] for one in status],
         "history": [_record(NewtonInfo if "barrier" in row else IterationInfo, row) for row in about["history"]],
+        "last_point": None,
         "levels": [_record(Level, level) for level in about["levels"]],
         "stored_slopes": (arrays["state_slope"], arrays["costate_slope"]),
     }

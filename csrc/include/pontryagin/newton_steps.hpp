@@ -249,7 +249,8 @@ class NewtonSteps {
       Wide kept = finite;
       for (int a = 0; a < ns_; ++a) {
         next[a] = fnma(Wide(1) - alpha, spread_out(defect[at + a]), next[a]);
-        kept = select(abs(next[a]) <= Wide(farthest), kept, Wide(0));
+        const Wide most = fma(Wide(farthest), abs(straight(z.s, d.s, at + ns_ + a)), Wide(farthest));
+        kept = select(abs(next[a]) <= most, kept, Wide(0));
       }
       if (PMP_UNLIKELY(!all(kept > Wide(0)))) {
         const auto here = kept > Wide(0);
@@ -261,7 +262,7 @@ class NewtonSteps {
     }
   }
 
-  // A path that comes to such numbers leads nowhere: what follows from there is not a number, so that nobody takes it, and it
+  // A path that comes so many times farther than the step leads nowhere: what follows from there is not a number, so that nobody takes it, and it
   // goes on along the straight line, where functions are quick.
   static constexpr double farthest = 1e8;
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -62,19 +62,26 @@ class Warm:
     multiplier: Array  # (B, N+1, 2 nz + mi)
     known: NDArray[np.bool_]  # (B,) whether the multipliers mean anything
 
+    @classmethod
+    def of(cls, arrays: Iterable[NDArray[Any]]) -> Warm:
+        """From `arrays`."""
+        state, control, *rest = arrays
+        return cls(Primal(state, control), *rest)
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """State, control, and the other fields in their order."""
+        return (
+            self.primal.state, self.primal.control, self.costate, self.end, self.sigma, self.multiplier, self.known,
+        )  # fmt: skip
+
     def rows(self, index: NDArray[np.intp]) -> Warm:
         """These problems of the batch."""
-        primal = Primal(self.primal.state[index], self.primal.control[index])
-        rest = (self.costate, self.end, self.sigma, self.multiplier, self.known)
-        return Warm(primal, *(value[index] for value in rest))  # type: ignore[arg-type]
+        return Warm.of(value[index] for value in self.arrays)
 
     def joined(self, other: Warm) -> Warm:
         """These problems, then the others."""
-        state, control = (np.concatenate((getattr(self.primal, name), getattr(other.primal, name)))
-                          for name in ("state", "control"))  # fmt: skip
-        names = ("costate", "end", "sigma", "multiplier", "known")
-        rest = (np.concatenate((getattr(self, name), getattr(other, name))) for name in names)
-        return Warm(Primal(state, control), *rest)
+        return Warm.of(map(np.concatenate, zip(self.arrays, other.arrays, strict=True)))
 
 
 class Rows(Sequence[NewtonInfo]):
