@@ -31,6 +31,15 @@ class Found:
     levels: tuple[Level, ...] = ()
     defects: Tensor = field(default_factory=lambda: torch.zeros(0))  # (B,) on this grid, where grids are refined
 
+    def with_others(self, others: Found) -> Found:
+        """These problems, then the others, of the same grid."""
+        assert isinstance(self.result, NewtonAnswer) and isinstance(others.result, NewtonAnswer)
+        iterations = torch.cat((self.iterations, others.iterations))
+        return replace(
+            self, result=self.result.joined(others.result), iterations=iterations,
+            defects=torch.cat((self.defects, others.defects)),
+        )  # fmt: skip
+
 
 def best(result: MethodResult, batch: int, starts: int) -> Tensor:
     """Row of the best start for each problem (B,): solved before feasible before the rest, then the lowest objective.

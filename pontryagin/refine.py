@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -28,6 +28,7 @@ from pontryagin.backend.select import make_backend
 from pontryagin.branches import calmer_branches
 from pontryagin.control import Control, Kind
 from pontryagin.found import Found, best, joined, picked, posed, rows_of, taken_over
+from pontryagin.gather import common, merged
 from pontryagin.guess import Start, random_starts, read_guess
 from pontryagin.instances import Instances
 from pontryagin.mesh import Mesh, divided
@@ -64,7 +65,13 @@ SAFETY = 0.25
 ASTRAY = 0.1
 
 #: Defect from which it is asked whether the control turns between nodes, and how often at most.
-TURNED, TURNS = 1e-3, 4
+TURNED, TURNS = 1e-3, 8
+
+#: From the third grid on that is asked of everything that is not accurate.
+LATE = 3
+
+#: Problems that fall behind go on in so many groups at most.
+GROUPS = 32
 
 #: Times the accuracy that the defect of an answer may be on the last grid, as in verify().
 ALLOWED = 10
@@ -72,6 +79,9 @@ ALLOWED = 10
 #: How Newton's method may end from one start although another one leads to a solution, and so many are tried then.
 RETRIED = (Status.INFEASIBLE, Status.NOT_FINITE, Status.STALLED)
 RETRIES = 8
+
+#: On grids that are finer than this, that costs more than it helps.
+RETRIED_STEPS = 4 * FIRST
 
 #: Whose objective says nothing about the grid.
 LOST = (Status.NOT_FINITE, Status.INFEASIBLE, Status.UNBOUNDED)
@@ -114,28 +124,40 @@ def torch_threads(count: int) -> Iterator[None]:
 class Search:
     """The search for B problems."""
 
-    def __init__(self, instances: Instances, options: Options) -> None:
+    def __init__(self, instances: Instances, options: Options, apart: bool = False) -> None:
         self.instances, self.options = instances, options
+        self.apart = apart  # one of the groups that others were divided into
         self.clock = time.perf_counter()
         self.seconds = {"backend": 0.0, "method": 0.0}
 
     def run(self, start: Start, starts: int, seed: int, refine: bool) -> Found:
         """Solve from each start, keep the best for each problem, and refine where asked. Ctrl-C keeps what there is."""
-        coarse = COARSE_NEWTON if self.options.method == "newton" else COARSE
-        found = self._begun(self.instances, start, starts, seed, None, coarse if refine else None)
-        before: Found | None = None
-        complete, turned = not refine, 0
+        found = self._begun(self.instances, start, starts, seed, None, self._coarse if refine else None)
+        if not refine:
+            return self._measured(found, None, refine)
+        found = self._refined(found, None, start, starts, seed)
+        return found if starts > 1 else self._anew(found, seed)
+
+    @property
+    def _coarse(self) -> int:
+        return COARSE_NEWTON if self.options.method == "newton" else COARSE
+
+    def _refined(self, found: Found, before: Found | None, start: Start, starts: int, seed: int) -> Found:
+        """On finer grids until the accuracy holds; problems that fall behind go on alone."""
+        coarse, complete, turned = self._coarse, False, 0
         try:
             while True:
-                found = self._measured(found, before, refine)
-                if not refine or self._over(found):
+                found = self._measured(found, before, True)
+                if self._over(found):
                     return found
+                behind = self._behind(found)
+                if bool(behind.any()):
+                    return self._apart(found, before, behind, start, starts, seed)
                 finer = self._finer(found)
-                if turned < TURNS and refine and not found.levels[-1].defect < TURNED:
-                    turned += 1
+                if finer is not None and turned < TURNS:
                     calmer = self._calmer(found)
                     if calmer is not None:
-                        found = calmer
+                        found, turned = calmer, turned + 1
                         continue
                 if finer is not None:
                     again = replace(start, control=start.control.on(finer))
@@ -148,6 +170,88 @@ class Search:
         except KeyboardInterrupt:
             status = [Status.INTERRUPTED] * self.instances.batch
             return replace(found, result=replace(found.result, status=status))
+
+    # -- one by one --------------------------------------------------------------------------------------------------
+
+    def _behind(self, found: Found) -> Tensor:
+        """(B,) problems whose next grid would do the others no good; none where there are no others."""
+        if self.apart or self.instances.batch == 1 or not isinstance(found.result, NewtonAnswer):
+            return torch.zeros(self.instances.batch, dtype=torch.bool)
+        limit = ASTRAY if len(found.levels) == 1 else TURNED
+        unsolved = torch.tensor([status is not Status.CONVERGED for status in found.result.status])
+        return unsolved | ~(found.defects < limit).cpu()
+
+    def _apart(
+        self, found: Found, before: Found | None, behind: Tensor, start: Start, starts: int, seed: int
+    ) -> Found:
+        """Each of those on grids of its own, or in groups where they are many, and the others together."""
+        rows, kept = behind.nonzero().squeeze(1), (~behind).nonzero().squeeze(1)
+        groups = [*([kept] if len(kept) else []), *rows.tensor_split(min(len(rows), GROUPS))]
+        parts: list[Found] = []
+        history = found.history
+        for number, group in enumerate(groups):
+            part = replace(picked(found, group), history=history)
+            if not any(Status.INTERRUPTED in done.result.status for done in parts):
+                search = Search(self.instances.pick(group), self.options, apart=number > 0 or not len(kept))
+                search.clock, search.seconds = self.clock, self.seconds
+                earlier = None if before is None else picked(before, group)
+                part = search._refined(part, earlier, rows_of(start, group), starts, seed)
+            else:
+                part = replace(part, result=replace(part.result, status=[Status.INTERRUPTED] * len(group)))
+            parts.append(part)
+            history = part.history
+        return self._together(parts, groups)
+
+    def _anew(self, found: Found, seed: int) -> Found:
+        """What is not solved begins once more: on a finer grid, from the usual guess and random ones."""
+        failed = [b for b, status in enumerate(found.result.status) if status not in (Status.CONVERGED, Status.UNBOUNDED)]
+        over = self._used_up(found) or Status.INTERRUPTED in found.result.status
+        if not failed or over or not isinstance(found.result, NewtonAnswer):
+            return found
+        rows = torch.tensor(failed, device=self.instances.device)
+        search = Search(self.instances.pick(rows), self.options)
+        search.clock, search.seconds = self.clock, self.seconds
+        usual = read_guess(None, search.instances, self.options.kind, TimeGrid.uniform(2 * FIRST))
+        others = random_starts(usual, search.instances, RETRIES, seed)
+        again = search._best_of(search.instances, others, RETRIES, replace(picked(found, rows), levels=()), None)
+        again = search._refined(again, None, usual, 1, seed)
+        solved = torch.tensor([status is Status.CONVERGED for status in again.result.status])
+        if not bool(solved.any()):
+            return replace(found, history=again.history)
+        better, all_rows = rows[solved], torch.arange(self.instances.batch, device=rows.device)
+        others_rows = all_rows[~torch.isin(all_rows, better)]
+        parts = [picked(again, solved.nonzero().squeeze(1))]
+        if len(others_rows):
+            parts.append(replace(picked(found, others_rows), history=again.history))
+        return self._together(parts, [better, others_rows])
+
+    def _together(self, parts: list[Found], groups: Sequence[Tensor]) -> Found:
+        """On one grid."""
+        if len(parts) == 1:
+            return parts[0]
+        solved = [any(status is Status.CONVERGED for status in part.result.status) for part in parts]
+        grid = common([part.grid for part, good in zip(parts, solved, strict=True) if good] or [parts[0].grid], LARGEST)
+        whole: Found | None = None
+        history = parts[-1].history
+        levels = merged([level for part in parts for level in part.levels])
+        for part, group in zip(parts, groups, strict=True):
+            onto = self._onto(self.instances.pick(group), replace(part, history=history), grid)
+            history = onto.history
+            whole = onto if whole is None else whole.with_others(onto)
+        assert whole is not None
+        index = torch.argsort(torch.cat(list(groups)))
+        whole = replace(picked(whole, index), history=history, levels=levels)
+        return self._judged(self._measured(whole, None, True))
+
+    def _onto(self, instances: Instances, found: Found, grid: TimeGrid) -> Found:
+        """What was found, on this grid; what was not solved stays so."""
+        if torch.equal(found.grid.nodes, grid.nodes):
+            return found
+        ends = found.result.status
+        solved = torch.tensor([status is Status.CONVERGED for status in ends])
+        moved = self._onward(instances, found, grid, COARSE_NEWTON if bool(solved.any()) else 1)
+        status = [new if good else old for new, old, good in zip(moved.result.status, ends, solved, strict=True)]
+        return replace(moved, result=replace(moved.result, status=status))
 
     def _judged(self, found: Found) -> Found:
         """Problems that converged on a grid that is too coarse for them do not count as solved."""
@@ -176,10 +280,18 @@ class Search:
 
     def _calmer(self, found: Found) -> Found | None:
         """Problems whose control has other minima of H to take between its nodes, solved again from those."""
-        result, grid, problem = found.result, found.grid, self.instances.problem
-        if not isinstance(result, NewtonAnswer):
+        if not isinstance(found.result, NewtonAnswer):
             return None
-        instances, rows = posed(self.instances, result), result.control.shape[1]
+        limit = TURNED if len(found.levels) < LATE else ALLOWED * self.options.accuracy
+        lost = torch.tensor([status in LOST for status in found.result.status])
+        which = (~(found.defects.cpu() < limit) & ~lost).nonzero().squeeze(1)
+        if not len(which):
+            return None
+        part, grid, problem = picked(found, which), found.grid, self.instances.problem
+        result = part.result
+        assert isinstance(result, NewtonAnswer)
+        instances = self.instances.pick(which)
+        instances, rows = posed(instances, result), result.control.shape[1]
         arguments = instances.arguments(Control(result.control, self.options.kind, grid), result.final_time)
         data = result.control[..., :0] if arguments.data is None else arguments.data[..., :rows, :]
         points = Points(
@@ -194,8 +306,11 @@ class Search:
             return None
         changed = (control != result.control).any(2).any(1).nonzero().squeeze(1)
         start = rows_of(Start(Control(control, self.options.kind, grid), result.final_time), changed)
-        again = self._solve(self.instances.pick(changed), start, picked(found, changed), COARSE_NEWTON, fresh=True)
-        return taken_over(found, again, changed.tolist())
+        which = which[changed]
+        again = self._solve(self.instances.pick(which), start, picked(found, which), COARSE_NEWTON, fresh=True)
+        if not any(status is Status.CONVERGED for status in again.result.status):
+            return None
+        return taken_over(found, again, which.tolist())
 
     # -- one grid ----------------------------------------------------------------------------------------------------
 
@@ -223,11 +338,13 @@ class Search:
         ]
         if starts > 1 or not failed or not isinstance(found.result, NewtonAnswer) or self._used_up(found):
             return found
+        if start.control.grid.steps > RETRIED_STEPS and before is not None:
+            return found
         rows = torch.tensor(failed, device=instances.device)
         instances, grid = instances.pick(rows), start.control.grid
         usual = read_guess(None, instances, self.options.kind, grid)  # not about a guess that failed
         others = random_starts(usual, instances, RETRIES, seed)
-        again = self._best_of(instances, others, RETRIES, picked(found, rows), COARSE_NEWTON)
+        again = self._best_of(instances, others, RETRIES, picked(found, rows), None)
         return taken_over(found, again, failed)
 
     def _best_of(
