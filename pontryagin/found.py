@@ -41,22 +41,28 @@ class Found:
         )  # fmt: skip
 
 
-def best(result: MethodResult, batch: int, starts: int) -> Tensor:
+def best(result: MethodResult, astray: Tensor, starts: int) -> Tensor:
     """Row of the best start for each problem (B,): solved before feasible before the rest, then the lowest objective.
 
-    Among starts that are not feasible the smallest violation counts.
+    Among starts that are not feasible the smallest violation counts. What is astray, an answer of steps that are too
+    long, counts as not solved: it may have any objective.
     """
+    batch = len(result.status) // starts
     solved = torch.tensor([status in (Status.CONVERGED, Status.STALLED) for status in result.status])
     lost = torch.tensor([status is Status.NOT_FINITE for status in result.status])
     violation = result.violation.double().cpu().nan_to_num(math.inf)
     objective = result.objective.double().cpu().nan_to_num(math.inf)
     feasible = (violation <= FEASIBLE) & ~lost
+    sound = solved & ~astray.cpu()
     rows = []
     for b in range(batch):
         own = range(b * starts, (b + 1) * starts)
         rows.append(
             min(
-                own, key=lambda i: (not feasible[i], not solved[i], float((objective if feasible[i] else violation)[i]))
+                own,
+                key=lambda i: (
+                    not feasible[i], not sound[i], not solved[i], float((objective if feasible[i] else violation)[i])
+                ),  # fmt: skip
             )
         )
     return torch.tensor(rows, device=result.objective.device)

@@ -64,6 +64,9 @@ SAFETY = 0.25
 #: Defect or violation from which a grid's answer is of no use for the next grid.
 ASTRAY = 0.1
 
+#: Steps from which an answer that is still of no use is given up.
+HOPELESS = 4 * FIRST
+
 #: Defect from which it is asked whether the control turns between nodes, and how often at most.
 TURNED, TURNS = 1e-3, 8
 
@@ -72,6 +75,9 @@ LATE = 3
 
 #: Problems that fall behind go on in so many groups at most.
 GROUPS = 32
+
+#: What counts of the same error of costates, which verify() allows to be a hundred times as large.
+COSTATES = 1e-2
 
 #: Times the accuracy that the defect of an answer may be on the last grid, as in verify().
 ALLOWED = 10
@@ -149,7 +155,7 @@ class Search:
             while True:
                 found = self._measured(found, before, True)
                 if self._over(found):
-                    return found
+                    return self._judged(found)
                 behind = self._behind(found)
                 if bool(behind.any()):
                     return self._apart(found, before, behind, start, starts, seed)
@@ -212,7 +218,7 @@ class Search:
         search = Search(self.instances.pick(rows), self.options)
         search.clock, search.seconds = self.clock, self.seconds
         usual = read_guess(None, search.instances, self.options.kind, TimeGrid.uniform(2 * FIRST))
-        others = random_starts(usual, search.instances, RETRIES, seed)
+        others = random_starts(usual, search.instances, RETRIES, seed + 1)
         again = search._best_of(search.instances, others, RETRIES, replace(picked(found, rows), levels=()), None)
         again = search._refined(again, None, usual, 1, seed)
         solved = torch.tensor([status is Status.CONVERGED for status in again.result.status])
@@ -355,8 +361,10 @@ class Search:
             return self._solve(instances, start, before, limit, fresh=True)
         rows = torch.arange(instances.batch, device=instances.device).repeat_interleave(starts)
         many = None if before is None else picked(before, rows)
-        found = self._solve(instances.pick(rows), start, many, limit, fresh=True)
-        return picked(found, best(found.result, instances.batch, starts))
+        search = Search(instances.pick(rows), self.options)
+        search.clock, search.seconds = self.clock, self.seconds
+        found = search._solve(search.instances, start, many, limit, fresh=True)
+        return picked(found, best(found.result, search._astray(replace(found, defects=search._defects(found))), starts))
 
     def _onward(self, instances: Instances, found: Found, grid: TimeGrid, limit: int | None) -> Found:
         """Solve on this grid from what was found, with at most `limit` iterations."""
@@ -476,16 +484,28 @@ class Search:
         result, fine = found.result, found.grid.refine(FINER)
         control = Control(result.control, self.options.kind, found.grid)
         instances = posed(self.instances, result)
+        problem = instances.problem
+        constrained = problem.functions.path_constraint is not None or problem.state_bounds is not None
+        costates = isinstance(result, NewtonAnswer) and not constrained and problem.functions.integrand is None
+        outputs = {"state", "objective"}
         coarse, other = (
             self.backend(c.grid, s).evaluate(
-                instances.arguments(c, result.final_time), {"state", "objective"}
+                instances.arguments(c, result.final_time, result.multipliers), outputs | more
             )
-            for c, s in ((control, None), (control.on(fine), self._other_scheme))
+            for c, s, more in (
+                (control, None, set()), (control.on(fine), self._other_scheme, {"costate"} if costates else set())
+            )
         )  # fmt: skip
         assert coarse.state is not None and other.state is not None
         assert coarse.objective is not None and other.objective is not None
         states = distance(coarse.state, other.state[:, ::FINER])
-        return torch.maximum(states, relative(coarse.objective, other.objective))
+        defects = torch.maximum(states, relative(coarse.objective, other.objective))
+        if isinstance(result, NewtonAnswer) and costates:
+            assert other.costate is not None
+            p = other.costate[:, ::FINER]
+            miss = (result.costate - p).abs().amax((1, 2)) / (1 + result.costate.abs().amax((1, 2)))
+            defects = torch.maximum(defects, COSTATES * miss)
+        return defects
 
     def _largest(self, values: Tensor, found: Found) -> float:
         """Over the problems that are not lost; infinite where all are, and for NaN."""
@@ -549,6 +569,7 @@ class Search:
         return (
             Status.INTERRUPTED in status
             or all(one in (Status.INFEASIBLE, Status.UNBOUNDED) for one in status)
+            or (found.grid.steps >= HOPELESS and bool(self._astray(found).all()))
             or self._used_up(found)
         )
 
