@@ -39,6 +39,12 @@ NUDGE = 1e-5
 #: square of the step, everything else faster.
 MUCH = 64.0
 
+#: A grid that would have too many steps and so many times those of the one before at least is cut to what is allowed.
+WORTH = 1.1
+
+#: No share counts as more.
+HUGE = 1e30
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -143,12 +149,27 @@ class Mesh:
         return Points(points.time, points.state, control, points.parameters, points.data)
 
 
-def divided(grid: TimeGrid, shares: Tensor) -> TimeGrid:
-    """Steps with a share (N,) above 1 in two parts, those far above in four; all of them in two where there is none."""
-    parts = torch.ones(grid.steps, dtype=torch.long) + (shares > 1).long() + 2 * (shares > MUCH).long()
-    if bool((parts == 1).all()):
-        return grid.refine(2)
+def divided(grid: TimeGrid, shares: Tensor, largest: int) -> TimeGrid | None:
+    """Steps with a share (N,) above 1 in two parts, those far above in four; all of them in two where there is none.
+
+    Where that is more than the `largest` number of steps, those with the largest shares alone; None where room is left
+    for few.
+    """
+    if bool((shares <= 1).all()):
+        return grid.refine(2) if 2 * grid.steps <= largest else None
+    parts = _parts(shares)
+    if int(parts.sum()) > largest:
+        shares = shares.clamp(max=HUGE)
+        while int(parts.sum()) > largest and bool((shares > 1).any()):
+            shares = shares / 2
+            parts = _parts(shares)
+        if int(parts.sum()) < WORTH * grid.steps:
+            return None
     lengths = (grid.lengths / parts).repeat_interleave(parts)
     first = torch.repeat_interleave(parts.cumsum(0) - parts, parts)
     inner = grid.nodes[:-1].repeat_interleave(parts) + (torch.arange(len(first)) - first) * lengths
     return TimeGrid(torch.cat((inner, grid.nodes[-1:])))
+
+
+def _parts(shares: Tensor) -> Tensor:
+    return 1 + (shares > 1).long() + 2 * (shares > MUCH).long()

@@ -371,9 +371,20 @@ class Search:
         return torch.maximum(states, relative(coarse.objective, other.objective))
 
     def _largest(self, values: Tensor, found: Found) -> float:
-        """Over the problems that are not lost; infinite where all are, and for NaN."""
-        kept = [value for value, status in zip(values.tolist(), found.result.status, strict=True) if status not in LOST]
-        return max((math.inf if math.isnan(value) else value for value in kept), default=math.inf)
+        """Over the problems that are heard; infinite where there are none, and for NaN."""
+        return max(values[self._heard(found)].nan_to_num(math.inf).tolist(), default=math.inf)
+
+    def _heard(self, found: Found) -> Tensor:
+        """(B,) whose answers say where the grid is too coarse: of those that are not lost the ones that Newton's method
+        has finished with, where there are any. Losses of the others lie all over the horizon."""
+        device = found.iterations.device
+        kept = torch.tensor([status not in LOST for status in found.result.status], device=device)
+        if not isinstance(found.result, NewtonAnswer):
+            return kept
+        under_way = torch.tensor([one is Status.MAX_ITERATIONS for one in found.result.status], device=device)
+        if len(found.defects):
+            under_way &= found.defects < ASTRAY
+        return kept & ~under_way if bool((kept & ~under_way).any()) else kept
 
     def _measured(self, found: Found, before: Found | None, refine: bool) -> Found:
         """With the level of its grid, in place of an earlier one of the same grid."""
@@ -392,19 +403,17 @@ class Search:
         level, accuracy = found.levels[-1], self.options.accuracy
         if level.change < accuracy and level.defect < accuracy:
             return None
-        finer = found.grid.refine(2)
-        kept = torch.tensor([status not in LOST for status in found.result.status])
         if isinstance(found.result, NewtonAnswer) and math.isfinite(level.defect):
-            mesh = self._mesh(found.result, found.grid)
+            mesh, heard = self._mesh(found.result, found.grid), self._heard(found)
             objective = found.result.objective.double().abs().clamp(min=1e-3)[:, None]
             shares = torch.zeros(found.grid.steps, dtype=torch.float64)
             if not level.change < accuracy and self.instances.problem.functions.integrand is None:
-                shares = torch.fmax(shares, (mesh.losses() / objective)[kept].amax(0))
+                shares = torch.fmax(shares, (mesh.losses() / objective)[heard].amax(0))
             if not level.defect < accuracy:  # of which growth on the way is a part
-                local = mesh.defects()[kept]
+                local = mesh.defects()[heard]
                 shares = torch.fmax(shares, (local / local.sum(1, keepdim=True)).amax(0) * level.defect)
-            finer = divided(found.grid, shares * found.grid.steps / (SAFETY * accuracy))
-        return finer if finer.steps <= LARGEST else None
+            return divided(found.grid, shares * found.grid.steps / (SAFETY * accuracy), LARGEST)
+        return found.grid.refine(2) if 2 * found.grid.steps <= LARGEST else None
 
     def _mesh(self, result: NewtonAnswer, grid: TimeGrid) -> Mesh:
         control = Control(result.control.double(), self.options.kind, grid)
