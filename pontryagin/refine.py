@@ -69,9 +69,10 @@ TURNED, TURNS = 1e-3, 4
 #: Times the accuracy that the defect of an answer may be on the last grid, as in verify().
 ALLOWED = 10
 
-#: How Newton's method may end from one start although another one leads to a solution, and so many are tried then.
+#: How Newton's method may end from one start although another one leads to a solution, and so many are tried then; more
+#: where none of those does.
 RETRIED = (Status.INFEASIBLE, Status.NOT_FINITE, Status.STALLED)
-RETRIES = 8
+RETRIES = (8, 24)
 
 #: Whose objective says nothing about the grid.
 LOST = (Status.NOT_FINITE, Status.INFEASIBLE, Status.UNBOUNDED)
@@ -215,20 +216,28 @@ class Search:
     ) -> Found:
         """Solve from guesses. What Newton's method cannot make feasible from one start, random ones may."""
         found = self._best_of(instances, random_starts(start, instances, starts, seed), starts, before, limit)
+        if starts > 1 or not isinstance(found.result, NewtonAnswer):
+            return found
+        for turn, count in enumerate(RETRIES):
+            failed = self._failed(found)
+            if not failed or self._used_up(found):
+                break
+            rows = torch.tensor(failed, device=instances.device)
+            some = instances.pick(rows)
+            usual = read_guess(None, some, self.options.kind, start.control.grid)  # not about a guess that failed
+            others = random_starts(usual, some, count, seed + turn, steady=True)
+            again = self._best_of(some, others, count, picked(found, rows), COARSE_NEWTON)
+            found = taken_over(found, again, failed)
+        return found
+
+    @staticmethod
+    def _failed(found: Found) -> list[int]:
         far = (found.result.violation > ASTRAY).tolist()
-        failed = [
+        return [
             b
             for b, status in enumerate(found.result.status)
             if status in RETRIED or (status is Status.MAX_ITERATIONS and far[b])
         ]
-        if starts > 1 or not failed or not isinstance(found.result, NewtonAnswer) or self._used_up(found):
-            return found
-        rows = torch.tensor(failed, device=instances.device)
-        instances, grid = instances.pick(rows), start.control.grid
-        usual = read_guess(None, instances, self.options.kind, grid)  # not about a guess that failed
-        others = random_starts(usual, instances, RETRIES, seed)
-        again = self._best_of(instances, others, RETRIES, picked(found, rows), COARSE_NEWTON)
-        return taken_over(found, again, failed)
 
     def _best_of(
         self, instances: Instances, start: Start, starts: int, before: Found | None, limit: int | None
