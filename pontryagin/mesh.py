@@ -8,6 +8,9 @@ x and p inside of the steps are cubics through the nodes with slopes f and -H_x.
 there is the mean of both sides of its jump, and - mu c_x belongs to its slope. v is a Newton step in one control after
 the other, cut off at the bounds; where H is not convex in a control, the bound that it heads for.
 
+The loss says little about when a control jumps where H hardly depends on it. So steps with a jump are also divided that
+are longer than the square root of the accuracy: with H_u that changes at a rate of one, such a step costs as much.
+
 A step is divided where its share is more than that of N equal shares of what is allowed in all: in two, or in four
 where it is much more. (Equidistribution of errors: Betts, Practical Methods for Optimal Control (2010), section 4.7;
 losses of H: the needle variations of Pontryagin's proof.)
@@ -34,6 +37,9 @@ GAUSS = (0.5 - math.sqrt(3) / 6, 0.5 + math.sqrt(3) / 6)
 
 #: Difference of a control for the curvature of H, relative to one plus its size.
 NUDGE = 1e-5
+
+#: A range of a control that is none, relative to one plus its size.
+LEVEL = 1e-3
 
 #: A step with more than so many times its share is divided in four: what a jump of the control costs falls with the
 #: square of the step, everything else faster.
@@ -74,6 +80,14 @@ class Mesh:
             points = self.flows.points(self.flows.time[:, :-1] + part * h, x, (1 - part) * left + part * right)
             total += h / 2 * self._gain(points, p.flatten(0, 1), part).reshape(h.shape)
         return total
+
+    def jumps(self) -> Tensor:
+        """(B, N) of scaled time: the lengths of the steps in which a control changes by half of its range, 0 elsewhere."""
+        left, right = self.flows.ends
+        values = self.flows.control.values
+        extent = (values.amax(1) - values.amin(1)).clamp(min=LEVEL * (1 + values.abs().amax(1)))
+        jumping = ((right - left).abs() > extent[:, None] / 2).any(2)
+        return torch.where(jumping, self.grid.lengths.to(values), 0.0)
 
     # -- x and p inside of the steps ----------------------------------------------------------------------------------
 

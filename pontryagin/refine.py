@@ -410,19 +410,19 @@ class Search:
     def _finer(self, found: Found) -> TimeGrid | None:
         """The next grid, or None where this one is accurate or there is no next one."""
         level, accuracy = found.levels[-1], self.options.accuracy
-        if level.change < accuracy and level.defect < accuracy:
-            return None
-        if isinstance(found.result, NewtonAnswer) and math.isfinite(level.defect):
-            mesh, heard = self._mesh(found.result, found.grid), self._heard(found)
+        accurate = level.change < accuracy and level.defect < accuracy
+        if not isinstance(found.result, NewtonAnswer) or not math.isfinite(level.defect):
+            return found.grid.refine(2) if not accurate and 2 * found.grid.steps <= LARGEST else None
+        mesh, heard = self._mesh(found.result, found.grid), self._heard(found)
+        shares = torch.zeros(found.grid.steps, dtype=torch.float64)
+        if not level.change < accuracy and self.instances.problem.functions.integrand is None:
             objective = found.result.objective.double().abs().clamp(min=1e-3)[:, None]
-            shares = torch.zeros(found.grid.steps, dtype=torch.float64)
-            if not level.change < accuracy and self.instances.problem.functions.integrand is None:
-                shares = torch.fmax(shares, (mesh.losses() / objective)[heard].amax(0))
-            if not level.defect < accuracy:  # of which growth on the way is a part
-                local = mesh.defects()[heard]
-                shares = torch.fmax(shares, (local / local.sum(1, keepdim=True)).amax(0) * level.defect)
-            return divided(found.grid, shares * found.grid.steps / (SAFETY * accuracy), LARGEST)
-        return found.grid.refine(2) if 2 * found.grid.steps <= LARGEST else None
+            shares = torch.fmax(shares, (mesh.losses() / objective)[heard].amax(0))
+        if not level.defect < accuracy:  # of which growth on the way is a part
+            local = mesh.defects()[heard]
+            shares = torch.fmax(shares, (local / local.sum(1, keepdim=True)).amax(0) * level.defect)
+        shares = torch.fmax(shares * found.grid.steps / (SAFETY * accuracy), mesh.jumps()[heard].amax(0) ** 2 / accuracy)
+        return None if accurate and bool((shares <= 1).all()) else divided(found.grid, shares, LARGEST)
 
     def _mesh(self, result: NewtonAnswer, grid: TimeGrid) -> Mesh:
         control = Control(result.control.double(), self.options.kind, grid)
