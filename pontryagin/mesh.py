@@ -26,6 +26,7 @@ from torch import Tensor
 
 from pontryagin import pointwise
 from pontryagin.instances import Instances
+from pontryagin.minimum import excess
 from pontryagin.newton import NewtonAnswer
 from pontryagin.pointwise import Points
 from pontryagin.reintegrate import Flows
@@ -88,6 +89,24 @@ class Mesh:
         extent = (values.amax(1) - values.amin(1)).clamp(min=LEVEL * (1 + values.abs().amax(1)))
         jumping = ((right - left).abs() > extent[:, None] / 2).any(2)
         return torch.where(jumping, self.grid.lengths.to(values), 0.0)
+
+    def excess(self) -> Tensor:
+        """(B,) H(u) - min H over U, its mean over time at both ends of the steps, relative to one plus the largest H."""
+        box, lengths = self.instances.problem.control_set, self.grid.lengths
+        shape = self.flows.time[:, 1:].shape
+        means, sizes = [], []
+        for side, control in enumerate(self.flows.ends):
+            rows = slice(side, self.grid.steps + side)
+            points = self.flows.points(self.flows.time[:, rows], self.answer.state.double()[:, rows], control)
+            p = self.answer.costate.double()[:, rows].flatten(0, 1)
+
+            def energy(other: Tensor, points: Points = points, p: Tensor = p) -> Tensor:
+                return self._hamiltonian(self._with(points, other), p)[0]
+
+            above = excess(energy, box, points.control).reshape(shape)
+            means.append((above * lengths.to(above)).sum(1))
+            sizes.append(energy(points.control).reshape(shape).abs().amax(1))
+        return (means[0] + means[1]) / 2 / (1 + torch.maximum(*sizes))
 
     # -- x and p inside of the steps ----------------------------------------------------------------------------------
 

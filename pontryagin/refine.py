@@ -42,7 +42,7 @@ from pontryagin.status import Status
 from pontryagin.sweep import SweepBackend
 from pontryagin.tableau import tableau_named
 from pontryagin.time_grid import TimeGrid
-from pontryagin.verify import distance, relative
+from pontryagin.verify import distance, mesh_limit, relative
 
 #: Steps of the first grid where the caller names none.
 FIRST = 50
@@ -151,13 +151,22 @@ class Search:
             return replace(found, result=replace(found.result, status=status))
 
     def _judged(self, found: Found) -> Found:
-        """Problems that converged on a grid that is too coarse for them do not count as solved."""
-        coarse = ~(found.defects <= ALLOWED * self.options.accuracy)
-        status = [
-            Status.INACCURATE if one is Status.CONVERGED and coarse[b] else one
-            for b, one in enumerate(found.result.status)
-        ]
+        """Problems that converged on a grid that is too coarse for them, or where H has a lower minimum in u, do not count
+        as solved."""
+        status = list(found.result.status)
+        coarse, high = ~(found.defects <= ALLOWED * self.options.accuracy), self._above_minimum(found)
+        for b in (b for b, one in enumerate(status) if one is Status.CONVERGED):
+            status[b] = Status.INACCURATE if coarse[b] else Status.NOT_MINIMAL if high[b] else Status.CONVERGED
         return replace(found, result=replace(found.result, status=status))
+
+    def _above_minimum(self, found: Found) -> Tensor:
+        """(B,) whether H is above its minimum over U by more than a control of so many pieces can help, as in verify()."""
+        functions = self.instances.problem.functions
+        decided = functions.path_constraint is not None or functions.integrand is not None  # not by H alone
+        if decided or not isinstance(found.result, NewtonAnswer):
+            return torch.zeros(self.instances.batch, dtype=torch.bool)
+        excess = self._mesh(found.result, found.grid).excess()
+        return excess > mesh_limit(found.grid.steps, self.options.accuracy)
 
     def backend(self, grid: TimeGrid, scheme: str | None = None) -> SweepBackend:
         """The backend on a grid; the same request gives the same object."""
