@@ -76,8 +76,11 @@ def read_guess(guess: Any, instances: Instances, kind: Kind, grid: TimeGrid) -> 
     return Start(Control(values.expand(batch, -1, -1), kind, grid), final_time, multipliers, penalties)
 
 
-def random_starts(start: Start, instances: Instances, starts: int, seed: int) -> Start:
-    """`starts` starts for each problem, one after the other: (B starts) rows, the given one first."""
+def random_starts(start: Start, instances: Instances, starts: int, seed: int, steady: bool = False) -> Start:
+    """`starts` starts for each problem, one after the other: (B starts) rows, the given one first.
+
+    steady: every second of the others keeps its first random control at all times.
+    """
     if starts == 1:
         return start
     problem, grid, kind = instances.problem, start.control.grid, start.control.kind
@@ -86,6 +89,8 @@ def random_starts(start: Start, instances: Instances, starts: int, seed: int) ->
     low, high = box.low.cpu(), box.high.cpu()
     share = torch.rand(starts - 1, KNOTS, box.size, generator=generator, dtype=torch.float64)
     noise = torch.randn(starts - 1, KNOTS, box.size, generator=generator, dtype=torch.float64)
+    if steady:
+        share[::2], noise[::2] = share[::2, :1], noise[::2, :1]
     stretch = 2.0 ** (2 * torch.rand(starts - 1, generator=generator, dtype=torch.float64) - 1)
 
     given = start.control.values.double().cpu()  # (B, K, m)

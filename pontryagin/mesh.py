@@ -8,6 +8,9 @@ x and p inside of the steps are cubics through the nodes with slopes f and -H_x.
 there is the mean of both sides of its jump, and - mu c_x belongs to its slope. v is a Newton step in one control after
 the other, cut off at the bounds; where H is not convex in a control, the bound that it heads for.
 
+The loss says little about when a control jumps where H hardly depends on it. So steps with a jump are also divided that
+are longer than the square root of the accuracy: with H_u that changes at a rate of one, such a step costs as much.
+
 A step is divided where its share is more than that of N equal shares of what is allowed in all: in two, or in four
 where it is much more. (Equidistribution of errors: Betts, Practical Methods for Optimal Control (2010), section 4.7;
 losses of H: the needle variations of Pontryagin's proof.)
@@ -23,6 +26,7 @@ from torch import Tensor
 
 from pontryagin import pointwise
 from pontryagin.instances import Instances
+from pontryagin.minimum import excess
 from pontryagin.newton import NewtonAnswer
 from pontryagin.pointwise import Points
 from pontryagin.reintegrate import Flows
@@ -35,9 +39,18 @@ GAUSS = (0.5 - math.sqrt(3) / 6, 0.5 + math.sqrt(3) / 6)
 #: Difference of a control for the curvature of H, relative to one plus its size.
 NUDGE = 1e-5
 
+#: A range of a control that is none, relative to one plus its size.
+LEVEL = 1e-3
+
 #: A step with more than so many times its share is divided in four: what a jump of the control costs falls with the
 #: square of the step, everything else faster.
 MUCH = 64.0
+
+#: A grid that would have too many steps and so many times those of the one before at least is cut to what is allowed.
+WORTH = 1.1
+
+#: No share counts as more.
+HUGE = 1e30
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,32 @@ class Mesh:
             points = self.flows.points(self.flows.time[:, :-1] + part * h, x, (1 - part) * left + part * right)
             total += h / 2 * self._gain(points, p.flatten(0, 1), part).reshape(h.shape)
         return total
+
+    def jumps(self) -> Tensor:
+        """(B, N) of scaled time: the lengths of the steps in which a control changes by half of its range, 0 elsewhere."""
+        left, right = self.flows.ends
+        values = self.flows.control.values
+        extent = (values.amax(1) - values.amin(1)).clamp(min=LEVEL * (1 + values.abs().amax(1)))
+        jumping = ((right - left).abs() > extent[:, None] / 2).any(2)
+        return torch.where(jumping, self.grid.lengths.to(values), 0.0)
+
+    def excess(self) -> Tensor:
+        """(B,) H(u) - min H over U, its mean over time at both ends of the steps, relative to one plus the largest H."""
+        box, lengths = self.instances.problem.control_set, self.grid.lengths
+        shape = self.flows.time[:, 1:].shape
+        means, sizes = [], []
+        for side, control in enumerate(self.flows.ends):
+            rows = slice(side, self.grid.steps + side)
+            points = self.flows.points(self.flows.time[:, rows], self.answer.state.double()[:, rows], control)
+            p = self.answer.costate.double()[:, rows].flatten(0, 1)
+
+            def energy(other: Tensor, points: Points = points, p: Tensor = p) -> Tensor:
+                return self._hamiltonian(self._with(points, other), p)[0]
+
+            above = excess(energy, box, points.control).reshape(shape)
+            means.append((above * lengths.to(above)).sum(1))
+            sizes.append(energy(points.control).reshape(shape).abs().amax(1))
+        return (means[0] + means[1]) / 2 / (1 + torch.maximum(*sizes))
 
     # -- x and p inside of the steps ----------------------------------------------------------------------------------
 
@@ -143,12 +182,27 @@ class Mesh:
         return Points(points.time, points.state, control, points.parameters, points.data)
 
 
-def divided(grid: TimeGrid, shares: Tensor) -> TimeGrid:
-    """Steps with a share (N,) above 1 in two parts, those far above in four; all of them in two where there is none."""
-    parts = torch.ones(grid.steps, dtype=torch.long) + (shares > 1).long() + 2 * (shares > MUCH).long()
-    if bool((parts == 1).all()):
-        return grid.refine(2)
+def divided(grid: TimeGrid, shares: Tensor, largest: int) -> TimeGrid | None:
+    """Steps with a share (N,) above 1 in two parts, those far above in four; all of them in two where there is none.
+
+    Where that is more than the `largest` number of steps, those with the largest shares alone; None where room is left
+    for few.
+    """
+    if bool((shares <= 1).all()):
+        return grid.refine(2) if 2 * grid.steps <= largest else None
+    parts = _parts(shares)
+    if int(parts.sum()) > largest:
+        shares = shares.clamp(max=HUGE)
+        while int(parts.sum()) > largest and bool((shares > 1).any()):
+            shares = shares / 2
+            parts = _parts(shares)
+        if int(parts.sum()) < WORTH * grid.steps:
+            return None
     lengths = (grid.lengths / parts).repeat_interleave(parts)
     first = torch.repeat_interleave(parts.cumsum(0) - parts, parts)
     inner = grid.nodes[:-1].repeat_interleave(parts) + (torch.arange(len(first)) - first) * lengths
     return TimeGrid(torch.cat((inner, grid.nodes[-1:])))
+
+
+def _parts(shares: Tensor) -> Tensor:
+    return 1 + (shares > 1).long() + 2 * (shares > MUCH).long()

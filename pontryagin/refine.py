@@ -43,7 +43,7 @@ from pontryagin.status import Status
 from pontryagin.sweep import SweepBackend
 from pontryagin.tableau import tableau_named
 from pontryagin.time_grid import TimeGrid
-from pontryagin.verify import distance, relative
+from pontryagin.verify import distance, mesh_limit, relative
 
 #: Steps of the first grid where the caller names none.
 FIRST = 50
@@ -82,9 +82,10 @@ COSTATES = 1e-2
 #: Times the accuracy that the defect of an answer may be on the last grid, as in verify().
 ALLOWED = 10
 
-#: How Newton's method may end from one start although another one leads to a solution, and so many are tried then.
+#: How Newton's method may end from one start although another one leads to a solution, and so many are tried then; more
+#: where none of those does.
 RETRIED = (Status.INFEASIBLE, Status.NOT_FINITE, Status.STALLED)
-RETRIES = 8
+RETRIES = (8, 24)
 
 #: On grids that are finer than this, that costs more than it helps.
 RETRIED_STEPS = 4 * FIRST
@@ -160,7 +161,7 @@ class Search:
                 if bool(behind.any()):
                     return self._apart(found, before, behind, start, starts, seed)
                 finer = self._finer(found)
-                if finer is not None and turned < TURNS:
+                if turned < TURNS:
                     calmer = self._calmer(found)
                     if calmer is not None:
                         found, turned = calmer, turned + 1
@@ -218,8 +219,9 @@ class Search:
         search = Search(self.instances.pick(rows), self.options)
         search.clock, search.seconds = self.clock, self.seconds
         usual = read_guess(None, search.instances, self.options.kind, TimeGrid.uniform(2 * FIRST))
-        others = random_starts(usual, search.instances, RETRIES, seed + 1)
-        again = search._best_of(search.instances, others, RETRIES, replace(picked(found, rows), levels=()), None)
+        count = RETRIES[-1]
+        others = random_starts(usual, search.instances, count, seed + len(RETRIES), steady=True)
+        again = search._best_of(search.instances, others, count, replace(picked(found, rows), levels=()), None)
         again = search._refined(again, None, usual, 1, seed)
         solved = torch.tensor([status is Status.CONVERGED for status in again.result.status])
         if not bool(solved.any()):
@@ -260,13 +262,22 @@ class Search:
         return replace(moved, result=replace(moved.result, status=status))
 
     def _judged(self, found: Found) -> Found:
-        """Problems that converged on a grid that is too coarse for them do not count as solved."""
-        coarse = ~(found.defects <= ALLOWED * self.options.accuracy)
-        status = [
-            Status.INACCURATE if one is Status.CONVERGED and coarse[b] else one
-            for b, one in enumerate(found.result.status)
-        ]
+        """Problems that converged on a grid that is too coarse for them, or where H has a lower minimum in u, do not count
+        as solved."""
+        status = list(found.result.status)
+        coarse, high = ~(found.defects <= ALLOWED * self.options.accuracy), self._above_minimum(found)
+        for b in (b for b, one in enumerate(status) if one is Status.CONVERGED):
+            status[b] = Status.INACCURATE if coarse[b] else Status.NOT_MINIMAL if high[b] else Status.CONVERGED
         return replace(found, result=replace(found.result, status=status))
+
+    def _above_minimum(self, found: Found) -> Tensor:
+        """(B,) whether H is above its minimum over U by more than a control of so many pieces can help, as in verify()."""
+        functions = self.instances.problem.functions
+        decided = functions.path_constraint is not None or functions.integrand is not None  # not by H alone
+        if decided or not isinstance(found.result, NewtonAnswer):
+            return torch.zeros(self.instances.batch, dtype=torch.bool)
+        excess = self._mesh(found.result, found.grid).excess()
+        return excess > mesh_limit(found.grid.steps, self.options.accuracy)
 
     def backend(self, grid: TimeGrid, scheme: str | None = None) -> SweepBackend:
         """The backend on a grid; the same request gives the same object."""
@@ -285,12 +296,14 @@ class Search:
         return backend
 
     def _calmer(self, found: Found) -> Found | None:
-        """Problems whose control has other minima of H to take between its nodes, solved again from those."""
+        """Problems whose control has other minima of H to take, solved again from those: taken where their controls
+        turned between the nodes, elsewhere where the objective falls. None where there are none."""
         if not isinstance(found.result, NewtonAnswer):
             return None
         limit = TURNED if len(found.levels) < LATE else ALLOWED * self.options.accuracy
-        lost = torch.tensor([status in LOST for status in found.result.status])
-        which = (~(found.defects.cpu() < limit) & ~lost).nonzero().squeeze(1)
+        lost = torch.tensor([status in LOST for status in found.result.status], device=found.defects.device)
+        turned = ~(found.defects < limit)
+        which = ((turned | self._above_minimum(found)) & ~lost).nonzero().squeeze(1)
         if not len(which):
             return None
         part, grid, problem = picked(found, which), found.grid, self.instances.problem
@@ -314,9 +327,10 @@ class Search:
         start = rows_of(Start(Control(control, self.options.kind, grid), result.final_time), changed)
         which = which[changed]
         again = self._solve(self.instances.pick(which), start, picked(found, which), COARSE_NEWTON, fresh=True)
-        if not any(status is Status.CONVERGED for status in again.result.status):
-            return None
-        return taken_over(found, again, which.tolist())
+        solved = torch.tensor([status is Status.CONVERGED for status in again.result.status], device=which.device)
+        lower = again.result.objective < found.result.objective[which]
+        better = (solved & (lower | turned[which])).nonzero().squeeze(1)
+        return taken_over(found, picked(again, better), which[better].tolist()) if len(better) else None
 
     # -- one grid ----------------------------------------------------------------------------------------------------
 
@@ -336,22 +350,29 @@ class Search:
     ) -> Found:
         """Solve from guesses. What Newton's method cannot make feasible from one start, random ones may."""
         found = self._best_of(instances, random_starts(start, instances, starts, seed), starts, before, limit)
+        fine = before is not None and start.control.grid.steps > RETRIED_STEPS
+        if starts > 1 or fine or not isinstance(found.result, NewtonAnswer):
+            return found
+        for turn, count in enumerate(RETRIES):
+            failed = self._failed(found)
+            if not failed or self._used_up(found):
+                break
+            rows = torch.tensor(failed, device=instances.device)
+            some = instances.pick(rows)
+            usual = read_guess(None, some, self.options.kind, start.control.grid)  # not about a guess that failed
+            others = random_starts(usual, some, count, seed + turn, steady=True)
+            again = self._best_of(some, others, count, picked(found, rows), None)
+            found = taken_over(found, again, failed)
+        return found
+
+    @staticmethod
+    def _failed(found: Found) -> list[int]:
         far = (found.result.violation > ASTRAY).tolist()
-        failed = [
+        return [
             b
             for b, status in enumerate(found.result.status)
             if status in RETRIED or (status is Status.MAX_ITERATIONS and far[b])
         ]
-        if starts > 1 or not failed or not isinstance(found.result, NewtonAnswer) or self._used_up(found):
-            return found
-        if start.control.grid.steps > RETRIED_STEPS and before is not None:
-            return found
-        rows = torch.tensor(failed, device=instances.device)
-        instances, grid = instances.pick(rows), start.control.grid
-        usual = read_guess(None, instances, self.options.kind, grid)  # not about a guess that failed
-        others = random_starts(usual, instances, RETRIES, seed)
-        again = self._best_of(instances, others, RETRIES, picked(found, rows), None)
-        return taken_over(found, again, failed)
 
     def _best_of(
         self, instances: Instances, start: Start, starts: int, before: Found | None, limit: int | None
@@ -508,9 +529,20 @@ class Search:
         return defects
 
     def _largest(self, values: Tensor, found: Found) -> float:
-        """Over the problems that are not lost; infinite where all are, and for NaN."""
-        kept = [value for value, status in zip(values.tolist(), found.result.status, strict=True) if status not in LOST]
-        return max((math.inf if math.isnan(value) else value for value in kept), default=math.inf)
+        """Over the problems that are heard; infinite where there are none, and for NaN."""
+        return max(values[self._heard(found)].nan_to_num(math.inf).tolist(), default=math.inf)
+
+    def _heard(self, found: Found) -> Tensor:
+        """(B,) whose answers say where the grid is too coarse: of those that are not lost the ones that Newton's method
+        has finished with, where there are any. Losses of the others lie all over the horizon."""
+        device = found.iterations.device
+        kept = torch.tensor([status not in LOST for status in found.result.status], device=device)
+        if not isinstance(found.result, NewtonAnswer):
+            return kept
+        under_way = torch.tensor([one is Status.MAX_ITERATIONS for one in found.result.status], device=device)
+        if len(found.defects):
+            under_way &= found.defects < ASTRAY
+        return kept & ~under_way if bool((kept & ~under_way).any()) else kept
 
     def _measured(self, found: Found, before: Found | None, refine: bool) -> Found:
         """With the level of its grid, in place of an earlier one of the same grid."""
@@ -527,21 +559,19 @@ class Search:
     def _finer(self, found: Found) -> TimeGrid | None:
         """The next grid, or None where this one is accurate or there is no next one."""
         level, accuracy = found.levels[-1], self.options.accuracy
-        if level.change < accuracy and level.defect < accuracy:
-            return None
-        finer = found.grid.refine(2)
-        kept = torch.tensor([status not in LOST for status in found.result.status])
-        if isinstance(found.result, NewtonAnswer) and math.isfinite(level.defect):
-            mesh = self._mesh(found.result, found.grid)
+        accurate = level.change < accuracy and level.defect < accuracy
+        if not isinstance(found.result, NewtonAnswer) or not math.isfinite(level.defect):
+            return found.grid.refine(2) if not accurate and 2 * found.grid.steps <= LARGEST else None
+        mesh, heard = self._mesh(found.result, found.grid), self._heard(found)
+        shares = torch.zeros(found.grid.steps, dtype=torch.float64)
+        if not level.change < accuracy and self.instances.problem.functions.integrand is None:
             objective = found.result.objective.double().abs().clamp(min=1e-3)[:, None]
-            shares = torch.zeros(found.grid.steps, dtype=torch.float64)
-            if not level.change < accuracy and self.instances.problem.functions.integrand is None:
-                shares = torch.fmax(shares, (mesh.losses() / objective)[kept].amax(0))
-            if not level.defect < accuracy:  # of which growth on the way is a part
-                local = mesh.defects()[kept]
-                shares = torch.fmax(shares, (local / local.sum(1, keepdim=True)).amax(0) * level.defect)
-            finer = divided(found.grid, shares * found.grid.steps / (SAFETY * accuracy))
-        return finer if finer.steps <= LARGEST else None
+            shares = torch.fmax(shares, (mesh.losses() / objective)[heard].amax(0))
+        if not level.defect < accuracy:  # of which growth on the way is a part
+            local = mesh.defects()[heard]
+            shares = torch.fmax(shares, (local / local.sum(1, keepdim=True)).amax(0) * level.defect)
+        shares = torch.fmax(shares * found.grid.steps / (SAFETY * accuracy), mesh.jumps()[heard].amax(0) ** 2 / accuracy)
+        return None if accurate and bool((shares <= 1).all()) else divided(found.grid, shares, LARGEST)
 
     def _mesh(self, result: NewtonAnswer, grid: TimeGrid) -> Mesh:
         control = Control(result.control.double(), self.options.kind, grid)

@@ -37,6 +37,7 @@ from pontryagin.answer import Answer
 from pontryagin.backend.select import make_backend
 from pontryagin.control import Control
 from pontryagin.instances import Instances
+from pontryagin.minimum import excess
 from pontryagin.pointwise import Points
 from pontryagin.problem import Problem
 from pontryagin.records import Check, Report
@@ -237,7 +238,7 @@ class _Verification:
 
     @property
     def mesh_limit(self) -> float:
-        return max(MESH / self.solution.steps, 100 * self.accuracy)
+        return mesh_limit(self.solution.steps, self.accuracy)
 
     # -- the control found, integrated again -------------------------------------------------------------------------
 
@@ -331,30 +332,13 @@ class _Verification:
 
     def _minimum(self) -> Check:
         costate = self.solution.costate_points().double()
-        best = self.hamiltonian.value
-        for control in self._other_controls():
-            other = pointwise.hamiltonian_value(self.problem, replace(self.points, control=control), costate)
-            best = torch.fmin(best, other.detach())  # where another control leads to NaN it is no better
-        excess = self._by_problem(self.hamiltonian.value - best)
-        value = self._time_mean(excess) / self.hamiltonian_scale
-        return Check("minimum", "H(u) <= H(v) for other v in U, mean", value, self.mesh_limit)
 
-    def _other_controls(self) -> list[Tensor]:
-        """(P, m) each: one component moved, over its range or by parts of its size; then the corners of the box."""
-        u, box = self.points.control, self.problem.control_set
-        low, high = box.low.to(u), box.high.to(u)
-        size = 1 + u.abs().amax(0)
-        found = []
-        for j in range(u.shape[1]):
-            both = bool(low[j].isfinite() & high[j].isfinite())
-            for part in (0.0, 0.25, 0.5, 0.75, 1.0) if both else (-1.0, -0.1, 0.1, 1.0):
-                moved = u.clone()
-                moved[:, j] = low[j] + part * (high[j] - low[j]) if both else u[:, j] + part * size[j]
-                found.append(box.project(moved))
-        if 1 < u.shape[1] <= 3 and bool((low.isfinite() & high.isfinite()).all()):
-            corners = torch.cartesian_prod(*torch.stack((low, high), 1))
-            found += [corner.expand_as(u) for corner in corners]
-        return found
+        def energy(control: Tensor) -> Tensor:
+            return pointwise.hamiltonian_value(self.problem, replace(self.points, control=control), costate).detach()
+
+        above = self._by_problem(excess(energy, self.problem.control_set, self.points.control))
+        value = self._time_mean(above) / self.hamiltonian_scale
+        return Check("minimum", "H(u) <= H(v) for other v in U, mean", value, self.mesh_limit)
 
     def _autonomous(self) -> bool:
         """Whether H stays the same, to the bit, when the times of the points are exchanged."""
@@ -377,6 +361,11 @@ class _Verification:
         slope = self._by_problem(self.hamiltonian.value)[:, -1] + self.end.by_time  # dJ/dt1
         wrong = (t1 - (t1 - slope).clamp(low, high)).abs()
         return Check("final time", "H(t1) + phi_t + nu e_t = 0", wrong / self.hamiltonian_scale, self.mesh_limit)
+
+
+def mesh_limit(steps: int, accuracy: float) -> float:
+    """Of what holds of the continuous optimum alone."""
+    return max(MESH / steps, 100 * accuracy)
 
 
 def distance(state: Tensor, other: Tensor) -> Tensor:

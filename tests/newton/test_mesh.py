@@ -26,14 +26,14 @@ def search_on(problem: pmp.Problem, steps: int):
 
 def test_steps_are_divided_by_their_share_and_old_nodes_stay():
     grid = TimeGrid([0.0, 0.1, 0.4, 1.0])
-    finer = divided(grid, torch.tensor([0.5, 2.0, 2 * MUCH], dtype=torch.float64))
+    finer = divided(grid, torch.tensor([0.5, 2.0, 2 * MUCH], dtype=torch.float64), 100)
     np.testing.assert_allclose(finer.nodes, [0.0, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0], rtol=1e-15)
     assert set(grid.nodes.tolist()) <= set(finer.nodes.tolist())
 
 
 def test_all_steps_are_divided_where_none_stands_out():
     grid = TimeGrid([0.0, 0.1, 1.0])
-    assert torch.equal(divided(grid, torch.zeros(2, dtype=torch.float64)).nodes, grid.refine(2).nodes)
+    assert torch.equal(divided(grid, torch.zeros(2, dtype=torch.float64), 4).nodes, grid.refine(2).nodes)
 
 
 @pytest.mark.parametrize("name", ["double_integrator_min_time", "double_integrator_min_fuel", "scalar_turnpike"])
