@@ -67,6 +67,9 @@ ASTRAY = 0.1
 #: Steps from which an answer that is still of no use is given up.
 HOPELESS = 4 * FIRST
 
+#: Violation with which an answer counts as such a one, where the iterations of a grid were not enough.
+FAR = 1e-4
+
 #: Defect from which it is asked whether the control turns between nodes, and how often at most.
 TURNED, TURNS = 1e-3, 8
 
@@ -85,10 +88,7 @@ ALLOWED = 10
 #: How Newton's method may end from one start although another one leads to a solution, and so many are tried then; more
 #: where none of those does.
 RETRIED = (Status.INFEASIBLE, Status.NOT_FINITE, Status.STALLED)
-RETRIES = (8, 24)
-
-#: On grids that are finer than this, that costs more than it helps.
-RETRIED_STEPS = 4 * FIRST
+RETRIES, TRIES, LIMIT = 8, 4, 300
 
 #: Whose objective says nothing about the grid.
 LOST = (Status.NOT_FINITE, Status.INFEASIBLE, Status.UNBOUNDED)
@@ -216,12 +216,9 @@ class Search:
         if not failed or over or not isinstance(found.result, NewtonAnswer):
             return found
         rows = torch.tensor(failed, device=self.instances.device)
-        search = Search(self.instances.pick(rows), self.options)
-        search.clock, search.seconds = self.clock, self.seconds
+        search = self._of(self.instances.pick(rows))
         usual = read_guess(None, search.instances, self.options.kind, TimeGrid.uniform(2 * FIRST))
-        count = RETRIES[-1]
-        others = random_starts(usual, search.instances, count, seed + len(RETRIES), steady=True)
-        again = search._best_of(search.instances, others, count, replace(picked(found, rows), levels=()), None)
+        again = search._tried(usual, replace(picked(found, rows), levels=()), seed + TRIES)
         again = search._refined(again, None, usual, 1, seed)
         solved = torch.tensor([status is Status.CONVERGED for status in again.result.status])
         if not bool(solved.any()):
@@ -232,6 +229,29 @@ class Search:
         if len(others_rows):
             parts.append(replace(picked(found, others_rows), history=again.history))
         return self._together(parts, [better, others_rows])
+
+    def _tried(self, start: Start, before: Found, seed: int) -> Found:
+        """Solved from this start and random ones, a few at a time until one leads to an answer that is not astray."""
+        found: Found | None = None
+        rows = torch.arange(self.instances.batch, device=self.instances.device)
+        for turn in range(TRIES):
+            some = self.instances.pick(rows)
+            others = random_starts(rows_of(start, rows), some, RETRIES, seed + turn, steady=True)
+            again = self._best_of(some, others, RETRIES, picked(before, rows), LIMIT)
+            again = replace(again, defects=self._of(some)._defects(again))
+            found = again if found is None else taken_over(found, again, rows.tolist())
+            unsound = torch.tensor([status is not Status.CONVERGED for status in found.result.status])
+            rows = (unsound.to(rows.device) | self._astray(found)).nonzero().squeeze(1)
+            if not len(rows) or self._used_up(found):
+                break
+        assert found is not None
+        return found
+
+    def _of(self, instances: Instances) -> Search:
+        """The search for other problems."""
+        search = Search(instances, self.options)
+        search.clock, search.seconds = self.clock, self.seconds
+        return search
 
     def _together(self, parts: list[Found], groups: Sequence[Tensor]) -> Found:
         """On one grid."""
@@ -302,6 +322,8 @@ class Search:
             return None
         limit = TURNED if len(found.levels) < LATE else ALLOWED * self.options.accuracy
         lost = torch.tensor([status in LOST for status in found.result.status], device=found.defects.device)
+        if len(found.levels) >= LATE:
+            lost |= torch.tensor([status is Status.MAX_ITERATIONS for status in found.result.status], device=lost.device)
         turned = ~(found.defects < limit)
         which = ((turned | self._above_minimum(found)) & ~lost).nonzero().squeeze(1)
         if not len(which):
@@ -350,18 +372,17 @@ class Search:
     ) -> Found:
         """Solve from guesses. What Newton's method cannot make feasible from one start, random ones may."""
         found = self._best_of(instances, random_starts(start, instances, starts, seed), starts, before, limit)
-        fine = before is not None and start.control.grid.steps > RETRIED_STEPS
-        if starts > 1 or fine or not isinstance(found.result, NewtonAnswer):
+        if starts > 1 or before is not None or not isinstance(found.result, NewtonAnswer):
             return found
-        for turn, count in enumerate(RETRIES):
+        for turn in range(TRIES):
             failed = self._failed(found)
             if not failed or self._used_up(found):
                 break
             rows = torch.tensor(failed, device=instances.device)
             some = instances.pick(rows)
             usual = read_guess(None, some, self.options.kind, start.control.grid)  # not about a guess that failed
-            others = random_starts(usual, some, count, seed + turn, steady=True)
-            again = self._best_of(some, others, count, picked(found, rows), None)
+            others = random_starts(usual, some, RETRIES, seed + turn, steady=True)
+            again = self._best_of(some, others, RETRIES, picked(found, rows), LIMIT)
             found = taken_over(found, again, failed)
         return found
 
@@ -382,8 +403,7 @@ class Search:
             return self._solve(instances, start, before, limit, fresh=True)
         rows = torch.arange(instances.batch, device=instances.device).repeat_interleave(starts)
         many = None if before is None else picked(before, rows)
-        search = Search(instances.pick(rows), self.options)
-        search.clock, search.seconds = self.clock, self.seconds
+        search = self._of(instances.pick(rows))
         found = search._solve(search.instances, start, many, limit, fresh=True)
         return picked(found, best(found.result, search._astray(replace(found, defects=search._defects(found))), starts))
 
@@ -593,13 +613,19 @@ class Search:
         newton = isinstance(found.result, NewtonAnswer)
         return ~(found.defects < ASTRAY) & ~lost if newton else torch.zeros_like(lost)
 
+    def _far(self, found: Found) -> Tensor:
+        """(B,) problems that Newton's method could not make feasible with the iterations of this grid."""
+        unsolved = torch.tensor([one is Status.MAX_ITERATIONS for one in found.result.status]).to(found.defects.device)
+        newton = isinstance(found.result, NewtonAnswer)
+        return unsolved & (found.result.violation > FAR) if newton else torch.zeros_like(unsolved)
+
     def _over(self, found: Found) -> bool:
         """Whether no finer grid can help, or nobody wants one."""
         status = found.result.status
         return (
             Status.INTERRUPTED in status
             or all(one in (Status.INFEASIBLE, Status.UNBOUNDED) for one in status)
-            or (found.grid.steps >= HOPELESS and bool(self._astray(found).all()))
+            or (found.grid.steps >= HOPELESS and bool((self._astray(found) | self._far(found)).all()))
             or self._used_up(found)
         )
 
