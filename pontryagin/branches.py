@@ -29,11 +29,11 @@ TRIED, ITERATIONS = 8, 12
 EQUAL = 1e-6
 
 #: Part of its variation that a control has to lose to be worth another start, or by how much the mean of H has to fall.
-CALMER, LOWER = 0.5, 1e-2
+CALMER, LOWER = 0.8, 1e-2
 
 
 def calmer_branches(problem: Problem, points: Points, costate: Tensor) -> Tensor | None:
-    """(B, K, m) the control, or another one that minimises H better, or as well and varies less than half as much.
+    """(B, K, m) the control, or another one that minimises H better, or as well and varies much less.
 
     points: (B, K, ...) at the nodes that belong to the control; costate (B, K, n). None where no problem has such a
     control, and where constraints along the path decide about u.

@@ -109,9 +109,8 @@ def taken_over(found: Found, again: Found, rows: list[int]) -> Found:
     better = {b: batch + i for i, b in enumerate(rows) if again.result.status[i] is Status.CONVERGED}
     index = torch.tensor([better.get(b, b) for b in range(batch)], device=found.iterations.device)
     both = torch.cat((found.iterations, again.iterations))
-    defects = found.defects
-    if len(again.defects):
-        defects = torch.cat((defects, again.defects))[index]
+    known = len(found.defects) == batch and len(again.defects) == len(rows)
+    defects = torch.cat((found.defects, again.defects))[index] if known else found.defects
     return replace(
         found, result=found.result.joined(again.result).pick(index), iterations=both[index], history=again.history,
         defects=defects,

@@ -51,6 +51,9 @@ FIRST = 50
 #: No grid of a refinement has more steps.
 LARGEST = 1600
 
+#: No refinement has more grids.
+LEVELS = 20
+
 #: Iterations on a grid that is not the last: what they leave undone is done on a finer one. Newton's method takes more
 #: where steps are so long that it finds ways to gain by their errors.
 COARSE, COARSE_NEWTON = 300, 100
@@ -71,7 +74,7 @@ HOPELESS = 4 * FIRST
 FAR = 1e-4
 
 #: Defect from which it is asked whether the control turns between nodes, and how often at most.
-TURNED, TURNS = 1e-3, 8
+TURNED, TURNS = 1e-3, 4
 
 #: From the third grid on that is asked of everything that is not accurate.
 LATE = 3
@@ -88,7 +91,7 @@ ALLOWED = 10
 #: How Newton's method may end from one start although another one leads to a solution, and so many are tried then; more
 #: where none of those does.
 RETRIED = (Status.INFEASIBLE, Status.NOT_FINITE, Status.STALLED)
-RETRIES, TRIES, LIMIT = 8, 4, 300
+RETRIES, TRIES, LIMIT = 8, 3, 300
 
 #: Whose objective says nothing about the grid.
 LOST = (Status.NOT_FINITE, Status.INFEASIBLE, Status.UNBOUNDED)
@@ -169,7 +172,7 @@ class Search:
                 if finer is not None:
                     again = replace(start, control=start.control.on(finer))
                     before, found = found, self._on_finer(found, again, starts, seed, coarse)
-                    complete = False
+                    complete, turned = False, 0
                 elif complete or Status.MAX_ITERATIONS not in found.result.status:
                     return self._judged(found)
                 else:  # all the iterations that there are; what they change decides whether this grid is the last
@@ -184,7 +187,8 @@ class Search:
         """(B,) problems whose next grid would do the others no good; none where there are no others."""
         if self.apart or self.instances.batch == 1 or not isinstance(found.result, NewtonAnswer):
             return torch.zeros(self.instances.batch, dtype=torch.bool)
-        limit = ASTRAY if len(found.levels) == 1 else TURNED
+        grids = len(found.levels)
+        limit = ASTRAY if grids == 1 else TURNED if grids < LATE else ALLOWED * self.options.accuracy
         unsolved = torch.tensor([status is not Status.CONVERGED for status in found.result.status])
         return unsolved | ~(found.defects < limit).cpu()
 
@@ -218,9 +222,15 @@ class Search:
         rows = torch.tensor(failed, device=self.instances.device)
         search = self._of(self.instances.pick(rows))
         usual = read_guess(None, search.instances, self.options.kind, TimeGrid.uniform(2 * FIRST))
-        again = search._tried(usual, replace(picked(found, rows), levels=()), seed + TRIES)
+        again = search._tried(usual, replace(picked(found, rows), levels=()), seed + 1, search._unsound)
         again = search._refined(again, None, usual, 1, seed)
-        solved = torch.tensor([status is Status.CONVERGED for status in again.result.status])
+        worse = (*RETRIED, Status.MAX_ITERATIONS)  # than nothing are answers that are not quite right
+        solved = torch.tensor(
+            [
+                new is Status.CONVERGED or (old in worse and new not in worse)
+                for old, new in zip(picked(found, rows).result.status, again.result.status, strict=True)
+            ]
+        )
         if not bool(solved.any()):
             return replace(found, history=again.history)
         better, all_rows = rows[solved], torch.arange(self.instances.batch, device=rows.device)
@@ -230,18 +240,19 @@ class Search:
             parts.append(replace(picked(found, others_rows), history=again.history))
         return self._together(parts, [better, others_rows])
 
-    def _tried(self, start: Start, before: Found, seed: int) -> Found:
-        """Solved from this start and random ones, a few at a time until one leads to an answer that is not astray."""
+    def _tried(self, start: Start, before: Found, seed: int, failed: Callable[[Found], Tensor]) -> Found:
+        """Solved from this start and random ones, a few at a time until none has `failed`."""
+        batch, count = self.instances.batch, RETRIES * TRIES
+        everything = random_starts(start, self.instances, count, seed, steady=True)
+        rows = torch.arange(batch, device=self.instances.device)
         found: Found | None = None
-        rows = torch.arange(self.instances.batch, device=self.instances.device)
         for turn in range(TRIES):
-            some = self.instances.pick(rows)
-            others = random_starts(rows_of(start, rows), some, RETRIES, seed + turn, steady=True)
-            again = self._best_of(some, others, RETRIES, picked(before, rows), LIMIT)
-            again = replace(again, defects=self._of(some)._defects(again))
+            drawn = (rows[:, None] * count + torch.arange(turn * RETRIES, (turn + 1) * RETRIES)).flatten()
+            again = self._best_of(
+                self.instances.pick(rows), rows_of(everything, drawn), RETRIES, picked(before, rows), LIMIT
+            )
             found = again if found is None else taken_over(found, again, rows.tolist())
-            unsound = torch.tensor([status is not Status.CONVERGED for status in found.result.status])
-            rows = (unsound.to(rows.device) | self._astray(found)).nonzero().squeeze(1)
+            rows = failed(found).to(rows)
             if not len(rows) or self._used_up(found):
                 break
         assert found is not None
@@ -268,7 +279,8 @@ class Search:
             whole = onto if whole is None else whole.with_others(onto)
         assert whole is not None
         index = torch.argsort(torch.cat(list(groups)))
-        whole = replace(picked(whole, index), history=history, levels=levels)
+        whole = picked(replace(whole, defects=torch.zeros(0)), index)
+        whole = replace(whole, history=history, levels=levels)
         return self._judged(self._measured(whole, None, True))
 
     def _onto(self, instances: Instances, found: Found, grid: TimeGrid) -> Found:
@@ -359,6 +371,9 @@ class Search:
     def _on_finer(self, found: Found, start: Start, starts: int, seed: int, limit: int) -> Found:
         """From what was found, on the grid of this start; problems that are astray begin again."""
         grid, astray = start.control.grid, self._astray(found)
+        if bool(astray.any()) and isinstance(found.result, NewtonAnswer):  # but not those that a long way leads astray
+            solved = torch.tensor([status is Status.CONVERGED for status in found.result.status], device=astray.device)
+            astray &= ~(solved & (self._mesh(found.result, found.grid).defects().amax(1) < ASTRAY))
         if bool(astray.all()):
             return self._begun(self.instances, start, starts, seed, found, limit)
         if not bool(astray.any()):
@@ -374,17 +389,19 @@ class Search:
         found = self._best_of(instances, random_starts(start, instances, starts, seed), starts, before, limit)
         if starts > 1 or before is not None or not isinstance(found.result, NewtonAnswer):
             return found
-        for turn in range(TRIES):
-            failed = self._failed(found)
-            if not failed or self._used_up(found):
-                break
-            rows = torch.tensor(failed, device=instances.device)
-            some = instances.pick(rows)
-            usual = read_guess(None, some, self.options.kind, start.control.grid)  # not about a guess that failed
-            others = random_starts(usual, some, RETRIES, seed + turn, steady=True)
-            again = self._best_of(some, others, RETRIES, picked(found, rows), LIMIT)
-            found = taken_over(found, again, failed)
-        return found
+        failed = self._failed(found)
+        if not failed or self._used_up(found):
+            return found
+        rows = torch.tensor(failed, device=instances.device)
+        search = self._of(instances.pick(rows))
+        usual = read_guess(None, search.instances, self.options.kind, start.control.grid)  # not about one that failed
+        again = search._tried(usual, picked(found, rows), seed, lambda found: torch.tensor(search._failed(found)))
+        return taken_over(found, again, failed)
+
+    def _unsound(self, found: Found) -> Tensor:
+        """Problems that are not solved, or astray."""
+        unsolved = torch.tensor([status is not Status.CONVERGED for status in found.result.status])
+        return (unsolved.to(found.defects.device) | self._astray(found)).nonzero().squeeze(1)
 
     @staticmethod
     def _failed(found: Found) -> list[int]:
@@ -405,7 +422,8 @@ class Search:
         many = None if before is None else picked(before, rows)
         search = self._of(instances.pick(rows))
         found = search._solve(search.instances, start, many, limit, fresh=True)
-        return picked(found, best(found.result, search._astray(replace(found, defects=search._defects(found))), starts))
+        found = replace(found, defects=search._defects(found))
+        return picked(found, best(found.result, search._astray(found), starts))
 
     def _onward(self, instances: Instances, found: Found, grid: TimeGrid, limit: int | None) -> Found:
         """Solve on this grid from what was found, with at most `limit` iterations."""
@@ -626,6 +644,7 @@ class Search:
             Status.INTERRUPTED in status
             or all(one in (Status.INFEASIBLE, Status.UNBOUNDED) for one in status)
             or (found.grid.steps >= HOPELESS and bool((self._astray(found) | self._far(found)).all()))
+            or len(found.levels) >= LEVELS
             or self._used_up(found)
         )
 
