@@ -25,6 +25,9 @@ from pontryagin.problem import Problem
 #: Nodes whose controls are tried at all others, and iterations of the search for a minimum from each.
 TRIED, ITERATIONS = 8, 12
 
+#: So many jumps of the control are tried everywhere, either way.
+JUMPS = 2
+
 #: By how much H may lie above its least value to count as another minimum, relative.
 EQUAL = 1e-6
 
@@ -57,7 +60,10 @@ def _minima(problem: Problem, points: Points, costate: Tensor) -> tuple[Tensor, 
     the control (B, K)."""
     batch, nodes, m = points.control.shape
     others = points.control[:, torch.linspace(0, nodes - 1, TRIED).round().long()]
-    starts = torch.cat((points.control[:, :, None], others[:, None].expand(-1, nodes, -1, -1)), 2)
+    starts = torch.cat(
+        (points.control[:, :, None], others[:, None].expand(-1, nodes, -1, -1), _beyond_jumps(points.control)), 2
+    )
+    starts = problem.control_set.project(starts)
     count = starts.shape[2]
 
     def flat(values: Tensor) -> Tensor:
@@ -78,6 +84,14 @@ def _minima(problem: Problem, points: Points, costate: Tensor) -> tuple[Tensor, 
         u, value = torch.where(lower[:, None], trial, u), torch.where(lower, found, value)
         length = torch.where(lower[:, None], (2 * length).clamp(max=1), length / 4)
     return u.reshape(batch, nodes, count, m), value.reshape(batch, nodes, count).nan_to_num(torch.inf), own
+
+
+def _beyond_jumps(u: Tensor) -> Tensor:
+    """(B, K, 2 JUMPS, m) the control, moved by its largest jumps from one node to the next: the branch that goes on."""
+    change = u.diff(dim=1)
+    largest = change.abs().sum(2).topk(min(JUMPS, change.shape[1]), 1).indices
+    jumps = change.gather(1, largest[..., None].expand(-1, -1, u.shape[2]))
+    return u[:, :, None] + torch.cat((jumps, -jumps), 1)[:, None]
 
 
 def _derivatives(energy: Callable[[Tensor], Tensor], u: Tensor) -> tuple[Tensor, Tensor]:
