@@ -83,7 +83,7 @@ LATE = 3
 GROUPS = 32
 
 #: What counts of the same error of costates, which verify() allows to be a hundred times as large.
-COSTATES = 1e-2
+COSTATES = 0.1
 
 #: Times the accuracy that the defect of an answer may be on the last grid, as in verify().
 ALLOWED = 10
@@ -216,7 +216,7 @@ class Search:
     def _anew(self, found: Found, seed: int) -> Found:
         """What is not solved begins once more: on a finer grid, from the usual guess and random ones."""
         failed = [b for b, status in enumerate(found.result.status) if status not in (Status.CONVERGED, Status.UNBOUNDED)]
-        over = self._used_up(found) or Status.INTERRUPTED in found.result.status
+        over = self._used_up(found) or Status.INTERRUPTED in found.result.status or 2 * FIRST > LARGEST
         if not failed or over or not isinstance(found.result, NewtonAnswer):
             return found
         rows = torch.tensor(failed, device=self.instances.device)
@@ -395,7 +395,7 @@ class Search:
         rows = torch.tensor(failed, device=instances.device)
         search = self._of(instances.pick(rows))
         usual = read_guess(None, search.instances, self.options.kind, start.control.grid)  # not about one that failed
-        again = search._tried(usual, picked(found, rows), seed, lambda found: torch.tensor(search._failed(found)))
+        again = search._tried(usual, picked(found, rows), seed, search._unsound)
         return taken_over(found, again, failed)
 
     def _unsound(self, found: Found) -> Tensor:
