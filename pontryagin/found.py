@@ -61,7 +61,10 @@ def best(result: MethodResult, astray: Tensor, starts: int) -> Tensor:
             min(
                 own,
                 key=lambda i: (
-                    not feasible[i], not sound[i], not solved[i], float((objective if feasible[i] else violation)[i])
+                    not feasible[i],
+                    not sound[i],
+                    not solved[i],
+                    float((objective if feasible[i] else violation)[i]),
                 ),  # fmt: skip
             )
         )

@@ -20,10 +20,11 @@ from pontryagin.found import Found, posed
 from pontryagin.guess import Start, read_guess
 from pontryagin.instances import Instances, read_instances
 from pontryagin.newton import NewtonAnswer
+from pontryagin.on_grid import Options
 from pontryagin.optim import METHODS, Callback
 from pontryagin.problem import Problem
 from pontryagin.progress import Progress
-from pontryagin.refine import Options, Search, first_grid
+from pontryagin.refine import Search, first_grid
 from pontryagin.solution import Solution
 from pontryagin.step_equations import derive_step
 from pontryagin.tableau import tableau_named

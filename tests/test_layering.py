@@ -30,7 +30,8 @@ LAYER = {
     # what is made of an answer
     **dict.fromkeys(["answer", "feedback", "guess", "plot", "progress", "reintegrate", "show", "store", "verify"], 4),
     # composition
-    **dict.fromkeys(["compiled_newton", "evaluate", "found", "mesh", "newton", "refine", "solution", "solve"], 5),
+    **dict.fromkeys(["compiled_newton", "evaluate", "found", "mesh", "newton", "on_grid", "apart", "refine"], 5),
+    **dict.fromkeys(["solution", "solve"], 5),
     # for people
     **dict.fromkeys(["problems", "doctor", "cli_solve", "cli", "__main__"], 6),
 }

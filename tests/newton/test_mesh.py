@@ -10,8 +10,9 @@ import pontryagin as pmp
 from pontryagin.guess import read_guess
 from pontryagin.instances import read_instances
 from pontryagin.mesh import MUCH, divided
+from pontryagin.on_grid import Options
 from pontryagin.problems import get
-from pontryagin.refine import Options, Search
+from pontryagin.refine import Search
 from pontryagin.status import Status
 from pontryagin.time_grid import TimeGrid
 
