@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -52,6 +51,12 @@ class Apart(OnGrid, ABC):
 
     @abstractmethod
     def _judged(self, found: Found) -> Found: ...
+
+    @abstractmethod
+    def _defects(self, found: Found) -> Tensor: ...
+
+    @abstractmethod
+    def _astray(self, found: Found) -> Tensor: ...
 
     @abstractmethod
     def _unsound(self, found: Found) -> Tensor: ...
@@ -124,7 +129,7 @@ class Apart(OnGrid, ABC):
         assert found is not None
         return found
 
-    def _of(self, instances: Instances, apart: bool = False) -> Self:
+    def _of(self, instances: Instances, apart: bool = False) -> Apart:
         """The search for other problems."""
         search = type(self)(instances, self.options, apart)
         search.clock, search.seconds = self.clock, self.seconds

@@ -57,17 +57,12 @@ def best(result: MethodResult, astray: Tensor, starts: int) -> Tensor:
     rows = []
     for b in range(batch):
         own = range(b * starts, (b + 1) * starts)
-        rows.append(
-            min(
-                own,
-                key=lambda i: (
-                    not feasible[i],
-                    not sound[i],
-                    not solved[i],
-                    float((objective if feasible[i] else violation)[i]),
-                ),  # fmt: skip
-            )
-        )
+
+        def rank(i: int) -> tuple[bool, bool, bool, float]:
+            size = objective if feasible[i] else violation
+            return not bool(feasible[i]), not bool(sound[i]), not bool(solved[i]), float(size[i])
+
+        rows.append(min(own, key=rank))
     return torch.tensor(rows, device=result.objective.device)
 
 

@@ -29,8 +29,8 @@ FIRST = 50
 #: No grid of a refinement has more steps.
 LARGEST = 1600
 
-#: Iterations of Newton's method on a grid that is not the last: it takes more where steps are so long that it finds ways
-#: to gain by their errors.
+#: Iterations of Newton's method on a grid that is not the last: it takes more where steps are so long that it finds
+#: ways to gain by their errors.
 COARSE_NEWTON = 100
 
 #: Products with no more numbers than this in the control are made on one thread: they are over before others have

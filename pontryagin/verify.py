@@ -285,8 +285,8 @@ class _Verification:
         return Check("costate", "p against the derivatives of the same", error / self.costate_size, 100 * self.accuracy)
 
     def _initial_costate(self) -> Check:
-        """Errors of order s^4 J^(5) from the step s, and 1e-16 J / s from rounding. J^(5) is large where all depends much
-        on x0; so what disagrees is looked at with shorter steps once more."""
+        """Errors of order s^4 J^(5) from the step s, and 1e-16 J / s from rounding. J^(5) is large where all depends
+        much on x0; so what disagrees is looked at with shorter steps once more."""
         limit = 100 * self.accuracy
         error = self._slope_errors(STEPS_IN_STATE[0])
         for part in STEPS_IN_STATE[1:]:
