@@ -126,10 +126,10 @@ def reintegrate(flows: Flows, state: Tensor, multipliers: Tensor, pushes: Pushes
         linear = flows.linearise(x)
         moves = _propagated(linear, x)
         x = x + moves
-        if not bool((moves.abs() > SETTLED * (1 + x.abs())).any()):
+        moving = (moves.abs() > SETTLED * (1 + x.abs())).flatten(1).any(1)
+        if not bool(moving.any()):
             break
-    else:
-        x = x + torch.nan  # it does not settle: there is no trajectory near this one
+    x = torch.where(moving[:, None, None], torch.nan, x)  # where it does not settle: no trajectory is near this one
     problem, parameters = flows.instances.problem, flows.instances.parameters
     end = pointwise.end(problem, flows.time[:, -1], x[:, -1], parameters, multipliers)
     costate = [end.by_state if pushes is None else end.by_state + pushes.state[:, -1]]
