@@ -25,9 +25,9 @@ from torch import Tensor
 
 from pontryagin.answer import Answer
 from pontryagin.backend.select import make_backend
-from pontryagin.branches import calmer_branches
+from pontryagin.branches import calmer_branches, combed
 from pontryagin.control import Control, Kind
-from pontryagin.found import Found, best, joined, picked, posed, rows_of, taken_over
+from pontryagin.found import Found, at_most, best, joined, picked, posed, rows_of, taken_over
 from pontryagin.guess import Start, random_starts, read_guess
 from pontryagin.instances import Instances
 from pontryagin.mesh import Mesh, divided
@@ -42,7 +42,7 @@ from pontryagin.status import Status
 from pontryagin.sweep import SweepBackend
 from pontryagin.tableau import tableau_named
 from pontryagin.time_grid import TimeGrid
-from pontryagin.verify import distance, mesh_limit, relative
+from pontryagin.verify import distance, minimum_limit, relative
 
 #: Steps of the first grid where the caller names none.
 FIRST = 50
@@ -65,6 +65,9 @@ ASTRAY = 0.1
 
 #: Defect from which it is asked whether the control turns between nodes, and how often at most.
 TURNED, TURNS = 1e-3, 4
+
+#: Steps of the finest grid on which other controls are tried for parts of the time.
+COMBED = 200
 
 #: Times the accuracy that the defect of an answer may be on the last grid, as in verify().
 ALLOWED = 10
@@ -132,7 +135,7 @@ class Search:
                 if not refine or self._over(found):
                     return found
                 finer = self._finer(found)
-                if turned < TURNS and refine and not found.levels[-1].defect < TURNED:
+                if turned < TURNS and self._elsewhere(found):
                     turned += 1
                     calmer = self._calmer(found)
                     if calmer is not None:
@@ -151,8 +154,8 @@ class Search:
             return replace(found, result=replace(found.result, status=status))
 
     def _judged(self, found: Found) -> Found:
-        """Problems that converged on a grid that is too coarse for them, or where H has a lower minimum in u, do not count
-        as solved."""
+        """Problems that converged on a grid that is too coarse for them, or where H is lower for other controls, do not
+        count as solved."""
         status = list(found.result.status)
         coarse, high = ~(found.defects <= ALLOWED * self.options.accuracy), self._above_minimum(found)
         for b in (b for b, one in enumerate(status) if one is Status.CONVERGED):
@@ -160,13 +163,13 @@ class Search:
         return replace(found, result=replace(found.result, status=status))
 
     def _above_minimum(self, found: Found) -> Tensor:
-        """(B,) whether H is above its minimum over U by more than a control of so many pieces can help, as in verify()."""
+        """(B,) whether H is above its minimum over U by more than a control of so many pieces can help."""
         functions = self.instances.problem.functions
         decided = functions.path_constraint is not None or functions.integrand is not None  # not by H alone
         if decided or not isinstance(found.result, NewtonAnswer):
             return torch.zeros(self.instances.batch, dtype=torch.bool)
         excess = self._mesh(found.result, found.grid).excess()
-        return excess > mesh_limit(found.grid.steps, self.options.accuracy)
+        return excess > minimum_limit(found.grid.steps, self.options.accuracy)
 
     def backend(self, grid: TimeGrid, scheme: str | None = None) -> SweepBackend:
         """The backend on a grid; the same request gives the same object."""
@@ -184,8 +187,15 @@ class Search:
         self.seconds["backend"] += time.perf_counter() - began
         return backend
 
+    def _elsewhere(self, found: Found) -> bool:
+        """Whether controls turn between nodes, or have other minima of H that are worth a try."""
+        if not found.levels[-1].defect < TURNED:
+            return True
+        return found.grid.steps <= COMBED and bool(self._above_minimum(found).any())
+
     def _calmer(self, found: Found) -> Found | None:
-        """Problems whose control has other minima of H to take between its nodes, solved again from those."""
+        """Problems whose control has other minima of H to take, solved again from those: taken where their controls
+        turned between the nodes or where the objective falls. None where there are none."""
         result, grid, problem = found.result, found.grid, self.instances.problem
         if not isinstance(result, NewtonAnswer):
             return None
@@ -203,9 +213,22 @@ class Search:
         if control is None:
             return None
         changed = (control != result.control).any(2).any(1).nonzero().squeeze(1)
-        start = rows_of(Start(Control(control, self.options.kind, grid), result.final_time), changed)
-        again = self._solve(self.instances.pick(changed), start, picked(found, changed), COARSE_NEWTON, fresh=True)
-        return taken_over(found, again, changed.tolist())
+        guesses = control[changed][:, None]
+        if found.levels[-1].defect < TURNED:
+            guesses = combed(result.control[changed], control[changed])
+        return self._improved(found, changed, guesses)
+
+    def _improved(self, found: Found, rows: Tensor, guesses: Tensor) -> Found | None:
+        """Problems `rows` solved again from controls (R, C, K, m), the best of each kept where it is better."""
+        count = int(guesses.shape[1])
+        many = rows.repeat_interleave(torch.full_like(rows, count))
+        start = Start(Control(guesses.flatten(0, 1), self.options.kind, found.grid), found.result.final_time[many])
+        instances = self.instances.pick(many)
+        again = self._solve(instances, start, picked(found, many), COARSE_NEWTON, fresh=True)
+        value, index = at_most(again.result, self._defects(again, instances)).reshape(-1, count).min(1)
+        better = value < at_most(found.result, found.defects)[rows]
+        chosen = (torch.arange(len(rows), device=rows.device) * count + index)[better]
+        return taken_over(found, picked(again, chosen), rows[better].tolist()) if bool(better.any()) else None
 
     # -- one grid ----------------------------------------------------------------------------------------------------
 
@@ -373,10 +396,10 @@ class Search:
 
     # -- from grid to grid -------------------------------------------------------------------------------------------
 
-    def _defects(self, found: Found) -> Tensor:
+    def _defects(self, found: Found, instances: Instances) -> Tensor:
         result, fine = found.result, found.grid.refine(FINER)
         control = Control(result.control, self.options.kind, found.grid)
-        instances = posed(self.instances, result)
+        instances = posed(instances, result)
         coarse, other = (
             self.backend(c.grid, s).evaluate(
                 instances.arguments(c, result.final_time), {"state", "objective"}
@@ -410,7 +433,7 @@ class Search:
         if before is not None:
             change = self._largest(relative(before.result.objective, found.result.objective), found)
         if refine:
-            found = replace(found, defects=self._defects(found))
+            found = replace(found, defects=self._defects(found, self.instances))
             defect = self._largest(found.defects, found)
         levels = tuple(level for level in found.levels if level.steps != found.grid.steps)
         iterations = int(found.iterations.max()) - sum(level.iterations for level in levels)
@@ -430,7 +453,8 @@ class Search:
         if not level.defect < accuracy:  # of which growth on the way is a part
             local = mesh.defects()[heard]
             shares = torch.fmax(shares, (local / local.sum(1, keepdim=True)).amax(0) * level.defect)
-        shares = torch.fmax(shares * found.grid.steps / (SAFETY * accuracy), mesh.jumps()[heard].amax(0) ** 2 / accuracy)
+        shares = shares * found.grid.steps / (SAFETY * accuracy)
+        shares = torch.fmax(shares, mesh.jumps()[heard].amax(0) ** 2 / accuracy)
         return None if accurate and bool((shares <= 1).all()) else divided(found.grid, shares, LARGEST)
 
     def _mesh(self, result: NewtonAnswer, grid: TimeGrid) -> Mesh:
