@@ -36,7 +36,7 @@ TEETH, PARTS = (2, 4, 8, 16), (0.25, 0.5)
 EQUAL = 1e-6
 
 #: Part of its variation that a control has to lose to be worth another start, or by how much the mean of H has to fall.
-CALMER, LOWER = 0.5, 1e-2
+CALMER, LOWER = 0.5, 1e-3
 
 
 def calmer_branches(problem: Problem, points: Points, costate: Tensor) -> Tensor | None:

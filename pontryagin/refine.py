@@ -64,7 +64,7 @@ SAFETY = 0.25
 ASTRAY = 0.1
 
 #: Defect from which it is asked whether the control turns between nodes, and how often at most.
-TURNED, TURNS = 1e-3, 4
+TURNED, TURNS = 1e-3, 8
 
 #: Steps of the finest grid on which other controls are tried for parts of the time.
 COMBED = 200
@@ -213,9 +213,8 @@ class Search:
         if control is None:
             return None
         changed = (control != result.control).any(2).any(1).nonzero().squeeze(1)
-        guesses = control[changed][:, None]
-        if found.levels[-1].defect < TURNED:
-            guesses = combed(result.control[changed], control[changed])
+        turning = not found.levels[-1].defect < TURNED
+        guesses = control[changed][:, None] if turning else combed(result.control[changed], control[changed])
         return self._improved(found, changed, guesses)
 
     def _improved(self, found: Found, rows: Tensor, guesses: Tensor) -> Found | None:
