@@ -66,6 +66,13 @@ def best(result: MethodResult, astray: Tensor, starts: int) -> Tensor:
     return torch.tensor(rows, device=result.objective.device)
 
 
+def at_most(result: MethodResult, defects: Tensor) -> Tensor:
+    """(B,) the objective with what steps that are too long may have gained; infinite of what is not solved."""
+    value = result.objective + defects.to(result.objective) * result.objective.abs()
+    solved = torch.tensor([status is Status.CONVERGED for status in result.status], device=value.device)
+    return value.nan_to_num(math.inf).masked_fill(~solved, math.inf)
+
+
 def posed(instances: Instances, result: MethodResult) -> Instances:
     """The problems with what was found for their free initial components and parameters."""
     if not isinstance(result, NewtonAnswer):

@@ -83,7 +83,7 @@ class Mesh:
         return total
 
     def jumps(self) -> Tensor:
-        """(B, N) of scaled time: the lengths of the steps in which a control changes by half of its range, 0 elsewhere."""
+        """(B, N) scaled lengths of the steps in which a control changes by half of its range, 0 of the others."""
         left, right = self.flows.ends
         values = self.flows.control.values
         extent = (values.amax(1) - values.amin(1)).clamp(min=LEVEL * (1 + values.abs().amax(1)))
@@ -91,7 +91,7 @@ class Mesh:
         return torch.where(jumping, self.grid.lengths.to(values), 0.0)
 
     def excess(self) -> Tensor:
-        """(B,) H(u) - min H over U, its mean over time at both ends of the steps, relative to one plus the largest H."""
+        """(B,) H(u) - min H over U, the mean of both ends of the steps, relative to one plus the largest H."""
         box, lengths = self.instances.problem.control_set, self.grid.lengths
         shape = self.flows.time[:, 1:].shape
         means, sizes = [], []

@@ -2,8 +2,8 @@
 
     excess   H(t, x, p, u) - min_v H(t, x, p, v),    v among other controls in U
 
-A solver ends where H_u = 0: with H that is not convex in u this may be one local minimum of H where another one is lower,
-or both would have to be taken in turn, ever faster.
+A solver ends where H_u = 0: with H that is not convex in u this may be one local minimum of H where another one is
+lower, or both would have to be taken in turn, ever faster.
 """
 
 from __future__ import annotations
@@ -17,12 +17,20 @@ from pontryagin.control_set import ControlSet
 
 
 def excess(energy: Callable[[Tensor], Tensor], box: ControlSet, control: Tensor) -> Tensor:
-    """(P,) of u (P, m), with energy(v) the H (P,) of controls v (P, m) at the same points; NaN of another one is none."""
+    """(P,) of u (P, m), with energy(v) the H (P,) of controls v (P, m) at the same points. Where H(v) is NaN, v is no
+    better."""
+    return lowest(energy, box, control)[1]
+
+
+def lowest(energy: Callable[[Tensor], Tensor], box: ControlSet, control: Tensor) -> tuple[Tensor, Tensor]:
+    """The other control (P, m) with the least H at each point, the control itself where none has less; the excess."""
     own = energy(control)
-    best = own
+    found, best = control, own
     for other in _others(box, control):
-        best = torch.fmin(best, energy(other))
-    return own - best
+        value = energy(other)
+        lower = (value < best) | (best.isnan() & ~value.isnan())
+        found, best = torch.where(lower[:, None], other, found), torch.where(lower, value, best)
+    return found, own - best
 
 
 def _others(box: ControlSet, u: Tensor) -> list[Tensor]:

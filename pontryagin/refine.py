@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from pontryagin.apart import RETRIED, Apart
-from pontryagin.branches import calmer_branches
+from pontryagin.branches import calmer_branches, combed
 from pontryagin.control import Control
-from pontryagin.found import Found, best, joined, picked, posed, rows_of, taken_over
+from pontryagin.found import Found, at_most, best, joined, picked, posed, rows_of, taken_over
 from pontryagin.guess import Start, random_starts, read_guess
 from pontryagin.instances import Instances
 from pontryagin.mesh import Mesh, divided
@@ -35,7 +35,7 @@ from pontryagin.reintegrate import Flows
 from pontryagin.status import Status
 from pontryagin.tableau import tableau_named
 from pontryagin.time_grid import TimeGrid
-from pontryagin.verify import distance, mesh_limit, relative
+from pontryagin.verify import distance, minimum_limit, relative
 
 #: No refinement has more grids.
 LEVELS = 20
@@ -59,7 +59,10 @@ HOPELESS = 4 * FIRST
 FAR = 1e-4
 
 #: Defect from which it is asked whether the control turns between nodes, and how often at most.
-TURNED, TURNS = 1e-3, 4
+TURNED, TURNS = 1e-3, 8
+
+#: Steps of the finest grid on which other controls are tried for parts of the time.
+COMBED = 200
 
 #: From the third grid on that is asked of everything that is not accurate.
 LATE = 3
@@ -128,8 +131,8 @@ class Search(Apart):
         return unsolved | ~(found.defects < limit).cpu()
 
     def _judged(self, found: Found) -> Found:
-        """Problems that converged on a grid that is too coarse for them, or where H has a lower minimum in u, do not count
-        as solved."""
+        """Problems that converged on a grid that is too coarse for them, or where H is lower for other controls, do not
+        count as solved."""
         status = list(found.result.status)
         coarse, high = ~(found.defects <= ALLOWED * self.options.accuracy), self._above_minimum(found)
         for b in (b for b, one in enumerate(status) if one is Status.CONVERGED):
@@ -137,17 +140,17 @@ class Search(Apart):
         return replace(found, result=replace(found.result, status=status))
 
     def _above_minimum(self, found: Found) -> Tensor:
-        """(B,) whether H is above its minimum over U by more than a control of so many pieces can help, as in verify()."""
+        """(B,) whether H is above its minimum over U by more than a control of so many pieces can help."""
         functions = self.instances.problem.functions
         decided = functions.path_constraint is not None or functions.integrand is not None  # not by H alone
         if decided or not isinstance(found.result, NewtonAnswer):
             return torch.zeros(self.instances.batch, dtype=torch.bool)
         excess = self._mesh(found.result, found.grid).excess()
-        return excess > mesh_limit(found.grid.steps, self.options.accuracy)
+        return excess > minimum_limit(found.grid.steps, self.options.accuracy)
 
     def _calmer(self, found: Found) -> Found | None:
         """Problems whose control has other minima of H to take, solved again from those: taken where their controls
-        turned between the nodes, elsewhere where the objective falls. None where there are none."""
+        turned between the nodes or where the objective falls. None where there are none."""
         if not isinstance(found.result, NewtonAnswer):
             return None
         limit = TURNED if len(found.levels) < LATE else ALLOWED * self.options.accuracy
@@ -157,7 +160,8 @@ class Search(Apart):
                 [status is Status.MAX_ITERATIONS for status in found.result.status], device=lost.device
             )
         turned = ~(found.defects < limit)
-        which = ((turned | self._above_minimum(found)) & ~lost).nonzero().squeeze(1)
+        above = self._above_minimum(found) & (found.grid.steps <= COMBED)
+        which = ((turned | above) & ~lost).nonzero().squeeze(1)
         if not len(which):
             return None
         part, grid, problem = picked(found, which), found.grid, self.instances.problem
@@ -178,13 +182,28 @@ class Search(Apart):
         if control is None:
             return None
         changed = (control != result.control).any(2).any(1).nonzero().squeeze(1)
-        start = rows_of(Start(Control(control, self.options.kind, grid), result.final_time), changed)
-        which = which[changed]
-        again = self._solve(self.instances.pick(which), start, picked(found, which), COARSE_NEWTON, fresh=True)
-        solved = torch.tensor([status is Status.CONVERGED for status in again.result.status], device=which.device)
-        lower = again.result.objective < found.result.objective[which]
-        better = (solved & (lower | turned[which])).nonzero().squeeze(1)
-        return taken_over(found, picked(again, better), which[better].tolist()) if len(better) else None
+        turning = turned[which[changed]]
+        some, others = changed[turning], changed[~turning]
+        better: Found | None = None
+        if len(some):
+            better = self._improved(found, which[some], control[some][:, None], turned=True)
+        if len(others):
+            guesses = combed(result.control[others], control[others])
+            better = self._improved(better or found, which[others], guesses, turned=False) or better
+        return better
+
+    def _improved(self, found: Found, rows: Tensor, guesses: Tensor, turned: bool) -> Found | None:
+        """Problems `rows` solved again from controls (R, C, K, m), the best of each kept where it is better, or where
+        what it replaces `turned` between the nodes."""
+        count = int(guesses.shape[1])
+        many = rows.repeat_interleave(torch.full_like(rows, count))
+        start = Start(Control(guesses.flatten(0, 1), self.options.kind, found.grid), found.result.final_time[many])
+        instances = self.instances.pick(many)
+        again = self._solve(instances, start, picked(found, many), COARSE_NEWTON, fresh=True)
+        value, index = at_most(again.result, self._defects(again, instances)).reshape(-1, count).min(1)
+        better = value.isfinite() if turned else value < at_most(found.result, found.defects)[rows]
+        chosen = (torch.arange(len(rows), device=rows.device) * count + index)[better]
+        return taken_over(found, picked(again, chosen), rows[better].tolist()) if bool(better.any()) else None
 
     # -- one grid ----------------------------------------------------------------------------------------------------
 
@@ -242,15 +261,15 @@ class Search(Apart):
         many = None if before is None else picked(before, rows)
         search = self._of(instances.pick(rows))
         found = search._solve(search.instances, start, many, limit, fresh=True)
-        found = replace(found, defects=search._defects(found))
+        found = replace(found, defects=search._defects(found, search.instances))
         return picked(found, best(found.result, search._astray(found), starts))
 
     # -- from grid to grid -------------------------------------------------------------------------------------------
 
-    def _defects(self, found: Found) -> Tensor:
+    def _defects(self, found: Found, instances: Instances) -> Tensor:
         result, fine = found.result, found.grid.refine(FINER)
         control = Control(result.control, self.options.kind, found.grid)
-        instances = posed(self.instances, result)
+        instances = posed(instances, result)
         problem = instances.problem
         constrained = problem.functions.path_constraint is not None or problem.state_bounds is not None
         costates = isinstance(result, NewtonAnswer) and not constrained and problem.functions.integrand is None
@@ -296,7 +315,7 @@ class Search(Apart):
         if before is not None:
             change = self._largest(relative(before.result.objective, found.result.objective), found)
         if refine:
-            found = replace(found, defects=self._defects(found))
+            found = replace(found, defects=self._defects(found, self.instances))
             defect = self._largest(found.defects, found)
         levels = tuple(level for level in found.levels if level.steps != found.grid.steps)
         iterations = int(found.iterations.max()) - sum(level.iterations for level in levels)
@@ -316,9 +335,8 @@ class Search(Apart):
         if not level.defect < accuracy:  # of which growth on the way is a part
             local = mesh.defects()[heard]
             shares = torch.fmax(shares, (local / local.sum(1, keepdim=True)).amax(0) * level.defect)
-        shares = torch.fmax(
-            shares * found.grid.steps / (SAFETY * accuracy), mesh.jumps()[heard].amax(0) ** 2 / accuracy
-        )
+        shares = shares * found.grid.steps / (SAFETY * accuracy)
+        shares = torch.fmax(shares, mesh.jumps()[heard].amax(0) ** 2 / accuracy)
         return None if accurate and bool((shares <= 1).all()) else divided(found.grid, shares, LARGEST)
 
     def _mesh(self, result: NewtonAnswer, grid: TimeGrid) -> Mesh:

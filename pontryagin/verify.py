@@ -21,7 +21,8 @@ Everything runs in float64 with the functions as they were written, whatever bac
 alone use that backend, to integrate forward. All values are relative: to one plus the largest state, costate or
 Hamiltonian. Most limits are a multiple of `accuracy`: they fail where the grid is too coarse or the solver stopped
 early. Minimum, hamiltonian and final time hold of the continuous optimum; a control of N pieces meets them to about
-1 / N, so their limit is MESH / N, and no less than a hundred times the accuracy.
+1 / N, so their limit is MESH / N, and no less than a hundred times the accuracy. That of minimum is JUMPS / N^2: H is
+above its minimum in the steps alone in which the control jumps.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ MESH = 0.5
 
 #: Steps of the central differences, relative to one plus the size of each state.
 STEPS_IN_STATE = (1e-4, 1e-6)
+
+#: Limit of the mean of H above its minimum, times the square of the number of steps.
+JUMPS = 5.0
 
 #: The re-integration halves its steps until it agrees with itself to a tenth of the limit, and so often at most.
 HALVINGS = 4
@@ -241,7 +245,7 @@ class _Verification:
 
     @property
     def mesh_limit(self) -> float:
-        return mesh_limit(self.solution.steps, self.accuracy)
+        return max(MESH / self.solution.steps, 100 * self.accuracy)
 
     # -- the control found, integrated again -------------------------------------------------------------------------
 
@@ -350,7 +354,8 @@ class _Verification:
 
         above = self._by_problem(excess(energy, self.problem.control_set, self.points.control))
         value = self._time_mean(above) / self.hamiltonian_scale
-        return Check("minimum", "H(u) <= H(v) for other v in U, mean", value, self.mesh_limit)
+        limit = minimum_limit(self.solution.steps, self.accuracy)
+        return Check("minimum", "H(u) <= H(v) for other v in U, mean", value, limit)
 
     def _autonomous(self) -> bool:
         """Whether H stays the same, to the bit, when the times of the points are exchanged."""
@@ -375,9 +380,9 @@ class _Verification:
         return Check("final time", "H(t1) + phi_t + nu e_t = 0", wrong / self.hamiltonian_scale, self.mesh_limit)
 
 
-def mesh_limit(steps: int, accuracy: float) -> float:
-    """Of what holds of the continuous optimum alone."""
-    return max(MESH / steps, 100 * accuracy)
+def minimum_limit(steps: int, accuracy: float) -> float:
+    """Of H above its minimum, the mean over time relative to one plus the largest H."""
+    return max(JUMPS / steps**2, 100 * accuracy)
 
 
 def distance(state: Tensor, other: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ LAYER = {
     **dict.fromkeys(["data", "parameters", "horizon", "problem", "graph", "mlp"], 1),
     # the principle, and the sweep as others see it
     **dict.fromkeys(["hamiltonian", "second_order", "step_equations", "pointwise", "codegen"], 2),
-    **dict.fromkeys(["sweep", "shooting", "sweep_arguments", "instances", "branches"], 2),
+    **dict.fromkeys(["sweep", "shooting", "sweep_arguments", "instances", "branches", "minimum"], 2),
     # where sweeps run, and the methods that ask for them
     **dict.fromkeys(["backend", "diagnose", "optim"], 3),
     # networks as vector fields

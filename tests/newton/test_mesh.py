@@ -37,6 +37,15 @@ def test_all_steps_are_divided_where_none_stands_out():
     assert torch.equal(divided(grid, torch.zeros(2, dtype=torch.float64), 4).nodes, grid.refine(2).nodes)
 
 
+def test_a_grid_that_would_be_too_large_is_cut_to_the_steps_that_need_it_most():
+    grid, shares = TimeGrid.uniform(10), torch.linspace(1.5, 15.0, 10, dtype=torch.float64)
+    assert divided(grid, shares, 100).steps == 20
+    cut = divided(grid, shares, 17)
+    assert 11 <= cut.steps <= 17
+    assert torch.equal(cut.nodes[:4], grid.nodes[:4])
+    assert divided(grid, shares, 10) is None
+
+
 @pytest.mark.parametrize("name", ["double_integrator_min_time", "double_integrator_min_fuel", "scalar_turnpike"])
 def test_losses_lie_at_the_switches_and_tell_what_the_objective_loses(name):
     entry = get(name)
@@ -100,3 +109,20 @@ def test_random_starts_of_one_problem_leave_the_others_of_the_batch_alone():
         assert one.status is many.status[i] is Status.CONVERGED
         assert one.iterations == many.iterations[i]
         torch.testing.assert_close(one.state, many.state[i], rtol=0, atol=1e-10)
+
+
+def test_a_switch_on_which_the_objective_hardly_depends_is_found_too():
+    entry = get("luus_singular_4")
+    solution = pmp.solve(entry.problem())
+    jumps = solution.control.values[:, 0].diff().abs() > 1.0
+    ends = torch.cat((solution.time[:-1][jumps], solution.time[1:][jumps]))
+    for switch in entry.reference.switching_times:
+        assert float((ends - switch).abs().min()) < 5e-3  # of a horizon of 5, to the root of the accuracy
+
+
+def test_one_grid_suits_many_problems_that_switch_at_different_times():
+    problem = get("dubins_turn_around").problem()
+    states = 0.2 * torch.rand(12, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    solution = pmp.solve(problem, initial_state=states, guess=1.0)
+    assert bool(solution.success.all()) and bool(solution.verify().passed.all()), str(solution.report)
+    assert solution.steps < 800
