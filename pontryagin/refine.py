@@ -186,13 +186,13 @@ class Search(Apart):
         some, others = changed[turning], changed[~turning]
         better: Found | None = None
         if len(some):
-            better = self._improved(found, which[some], control[some][:, None], turned=True)
+            better = self._improved(found, which[some], control[some][:, None])
         if len(others):
             guesses = combed(result.control[others], control[others])
-            better = self._improved(better or found, which[others], guesses, turned=False) or better
+            better = self._improved(better or found, which[others], guesses) or better
         return better
 
-    def _improved(self, found: Found, rows: Tensor, guesses: Tensor, turned: bool) -> Found | None:
+    def _improved(self, found: Found, rows: Tensor, guesses: Tensor) -> Found | None:
         """Problems `rows` solved again from controls (R, C, K, m), the best of each kept where it is better, or where
         what it replaces `turned` between the nodes."""
         count = int(guesses.shape[1])
@@ -201,7 +201,7 @@ class Search(Apart):
         instances = self.instances.pick(many)
         again = self._solve(instances, start, picked(found, many), COARSE_NEWTON, fresh=True)
         value, index = at_most(again.result, self._defects(again, instances)).reshape(-1, count).min(1)
-        better = value.isfinite() if turned else value < at_most(found.result, found.defects)[rows]
+        better = value < at_most(found.result, found.defects)[rows]
         chosen = (torch.arange(len(rows), device=rows.device) * count + index)[better]
         return taken_over(found, picked(again, chosen), rows[better].tolist()) if bool(better.any()) else None
 

@@ -121,13 +121,14 @@ class Pushes:
 
 def reintegrate(flows: Flows, state: Tensor, multipliers: Tensor, pushes: Pushes | None = None) -> Reintegration:
     """From the first node of `state` (B, N+1, n), whose other nodes are where Newton's method begins."""
-    x = state
+    x, size = state, state.new_full(state.shape[:1], torch.inf)
     for _ in range(ITERATIONS):
         linear = flows.linearise(x)
         moves = _propagated(linear, x)
         x = x + moves
-        moving = (moves.abs() > SETTLED * (1 + x.abs())).flatten(1).any(1)
-        if not bool(moving.any()):
+        before, size = size, (moves.abs() / (1 + x.abs())).flatten(1).amax(1)
+        moving = size > SETTLED
+        if not bool((moving & (size < before)).any()):  # done, or further away
             break
     x = torch.where(moving[:, None, None], torch.nan, x)  # where it does not settle: no trajectory is near this one
     problem, parameters = flows.instances.problem, flows.instances.parameters
