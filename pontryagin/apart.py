@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pontryagin.found import Found, picked, rows_of, taken_over
+from pontryagin.found import Found, joined, picked, rows_of, taken_over
 from pontryagin.guess import Start, random_starts, read_guess
 from pontryagin.instances import Instances
 from pontryagin.newton import NewtonAnswer
@@ -158,11 +158,18 @@ class Apart(OnGrid, ABC):
         """What was found, on this grid; what was not solved stays so."""
         if torch.equal(found.grid.nodes, grid.nodes):
             return found
-        ends = found.result.status
-        solved = torch.tensor([status is Status.CONVERGED for status in ends])
-        moved = self._onward(instances, found, grid, COARSE_NEWTON if bool(solved.any()) else 1)
-        status = [new if good else old for new, old, good in zip(moved.result.status, ends, solved, strict=True)]
-        return replace(moved, result=replace(moved.result, status=status))
+        solved = torch.tensor([status is Status.CONVERGED for status in found.result.status], device=instances.device)
+        if bool(solved.all()):
+            return self._onward(instances, found, grid, COARSE_NEWTON)
+        rows = (~solved).nonzero().squeeze(1)
+        some = picked(found, rows)
+        moved = self._onward(instances.pick(rows), some, grid, 1)
+        moved = replace(moved, result=replace(moved.result, status=some.result.status))
+        if not bool(solved.any()):
+            return moved
+        rows = solved.nonzero().squeeze(1)
+        rest = replace(picked(found, rows), history=moved.history)
+        return joined(moved, self._onward(instances.pick(rows), rest, grid, COARSE_NEWTON), ~solved)
 
 
 def common(grids: Iterable[TimeGrid], largest: int) -> TimeGrid:

@@ -99,12 +99,12 @@ def rows_of(start: Start, rows: Tensor) -> Start:
 
 
 def joined(some: Found, others: Found, where: Tensor) -> Found:
-    """Both in one, `some` at the problems `where` (B,)."""
+    """Both in one, `some` at the problems `where` (B,); the history of the others, which goes on from that of these."""
     assert isinstance(some.result, NewtonAnswer) and isinstance(others.result, NewtonAnswer)
     index = torch.argsort(torch.cat((where.nonzero().squeeze(1), (~where).nonzero().squeeze(1))))
     iterations = torch.cat((some.iterations, others.iterations))[index]
     result = some.result.joined(others.result).pick(index)
-    return replace(others, result=result, iterations=iterations, history=some.history + others.history)
+    return replace(others, result=result, iterations=iterations, history=others.history)
 
 
 def taken_over(found: Found, again: Found, rows: list[int]) -> Found:

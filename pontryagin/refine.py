@@ -219,7 +219,8 @@ class Search(Apart):
             return self._onward(self.instances, found, grid, limit)
         lost, kept = (which.nonzero().squeeze(1) for which in (astray, ~astray))
         again = self._begun(self.instances.pick(lost), rows_of(start, lost), starts, seed, picked(found, lost), limit)
-        return joined(again, self._onward(self.instances.pick(kept), picked(found, kept), grid, limit), astray)
+        rest = replace(picked(found, kept), history=again.history)
+        return joined(again, self._onward(self.instances.pick(kept), rest, grid, limit), astray)
 
     def _begun(
         self, instances: Instances, start: Start, starts: int, seed: int, before: Found | None, limit: int | None

@@ -31,6 +31,9 @@ ITERATIONS = 8
 #: Newton ends where no node moves by more, relative to its size.
 SETTLED = 1e-12
 
+#: Moves that are larger in the end are those of an answer that is none; smaller ones may be rounding.
+UNSETTLED = 1e-9
+
 
 @dataclass(frozen=True)
 class Reintegration:
@@ -130,7 +133,8 @@ def reintegrate(flows: Flows, state: Tensor, multipliers: Tensor, pushes: Pushes
         moving = size > SETTLED
         if not bool((moving & (size < before)).any()):  # done, or further away
             break
-    x = torch.where(moving[:, None, None], torch.nan, x)  # where it does not settle: no trajectory is near this one
+    lost = size > UNSETTLED  # no trajectory is near this one
+    x = torch.where(lost[:, None, None], torch.nan, x)
     problem, parameters = flows.instances.problem, flows.instances.parameters
     end = pointwise.end(problem, flows.time[:, -1], x[:, -1], parameters, multipliers)
     costate = [end.by_state if pushes is None else end.by_state + pushes.state[:, -1]]

@@ -57,6 +57,9 @@ JUMPS = 5.0
 #: The re-integration halves its steps until it agrees with itself to a tenth of the limit, and so often at most.
 HALVINGS = 4
 
+#: What changes by more in the first halving belongs to steps that are far too long.
+NO_HOPE = 1e-2
+
 #: Numbers that the derivatives of a re-integration keep for each component of the state at each node, roughly.
 KEPT = 300
 
@@ -153,7 +156,7 @@ class _Verification:
             with torch.no_grad():
                 (x, cost), (y, same) = (f.run(*f.ends, self.state[:, :-1]) for f in (before, flows))
             change = torch.maximum(((x - y).abs() / (1 + y.abs())).amax(2).sum(1), (cost - same).abs().sum(1))
-            if bool(((change < self.accuracy / 10) | ~(change < 1)).all()):  # or there is no hope
+            if bool(((change < self.accuracy / 10) | ~(change < NO_HOPE)).all()):
                 break
         return reintegrate(flows, self.state, s.multipliers.double(), self.pushes)
 
