@@ -129,7 +129,7 @@ def reintegrate(flows: Flows, state: Tensor, multipliers: Tensor, pushes: Pushes
         linear = flows.linearise(x)
         moves = _propagated(linear, x)
         x = x + moves
-        before, size = size, (moves.abs() / (1 + x.abs())).flatten(1).amax(1)
+        before, size = size, (moves.abs() / (1 + x.abs().amax(1, keepdim=True))).amax((1, 2))
         moving = size > SETTLED
         if not bool((moving & (size < before)).any()):  # done, or further away
             break
