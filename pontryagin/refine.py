@@ -5,11 +5,11 @@ multipliers are kept. Refinement ends when, for every problem whose solve is not
     change    of the objective against the grid before, relative
     defect    of states and objective against the re-integration of the control by a method of order 5 on a grid four
               times as fine, relative
-are below `accuracy`, or where the next grid would have more than LARGEST steps. After Newton's method, which knows
-costates and multipliers at all nodes, the steps that cost too much are divided (mesh.py); after the others, all. A
-batch has one grid, which suits all its problems. NaN is refined away where it can be: steps that are too long are one
-of its causes. Problems whose answer is none of the differential equation begin again on the next grid; where the defect
-comes from a control that turns between nodes, they begin with another minimum of H there (branches.py).
+are below `accuracy`, or where LARGEST steps are not enough. After Newton's method, which knows costates and multipliers
+at all nodes, the steps that cost too much are divided (mesh.py); after the others, all. A batch has one grid, which
+suits all its problems. NaN is refined away where it can be: steps that are too long are one of its causes. Problems
+whose answer is none of the differential equation begin again on the next grid; where the control turns between nodes,
+or H has a lower minimum than its own, they begin with another one there (branches.py).
 """
 
 from __future__ import annotations
