@@ -66,8 +66,8 @@ ASTRAY = 0.1
 #: Defect from which it is asked whether the control turns between nodes, and how often at most.
 TURNED, TURNS = 1e-3, 8
 
-#: Steps of the finest grid on which other controls are tried for parts of the time.
-COMBED = 200
+#: On the first grids, and with so many steps at most, other controls are tried for parts of the time.
+EARLY, COMBED = 2, 200
 
 #: Times the accuracy that the defect of an answer may be on the last grid, as in verify().
 ALLOWED = 10
@@ -189,9 +189,9 @@ class Search:
 
     def _elsewhere(self, found: Found) -> bool:
         """Whether controls turn between nodes, or have other minima of H that are worth a try."""
-        if not found.levels[-1].defect < TURNED:
-            return True
-        return found.grid.steps <= COMBED and bool(self._above_minimum(found).any())
+        turning = not found.levels[-1].defect < TURNED
+        early = len(found.levels) <= EARLY and found.grid.steps <= COMBED
+        return turning or (early and bool(self._above_minimum(found).any()))
 
     def _calmer(self, found: Found) -> Found | None:
         """Problems whose control has other minima of H to take, solved again from those: taken where their controls
