@@ -79,8 +79,9 @@ def _minima(problem: Problem, points: Points, costate: Tensor) -> tuple[Tensor, 
     others = points.control[:, torch.linspace(0, nodes - 1, TRIED).round().long()]
     at_nodes = Points(*(field.flatten(0, 1) for field in points.fields))
 
-    def energy_at_nodes(u: Tensor) -> Tensor:
-        return hamiltonian_value(problem, replace(at_nodes, control=u), costate.flatten(0, 1)).detach()
+    def energy_at_nodes(controls: Tensor) -> Tensor:
+        at = (replace(at_nodes, control=control) for control in controls)
+        return torch.stack([hamiltonian_value(problem, p, costate.flatten(0, 1)).detach() for p in at])
 
     low, _ = lowest(energy_at_nodes, problem.control_set, at_nodes.control)
     low = low.reshape(batch, nodes, 1, m)

@@ -92,21 +92,22 @@ class Mesh:
 
     def excess(self) -> Tensor:
         """(B,) H(u) - min H over U, the mean of both ends of the steps, relative to one plus the largest H."""
-        box, lengths = self.instances.problem.control_set, self.grid.lengths
-        shape = self.flows.time[:, 1:].shape
-        means, sizes = [], []
+        steps, sides = self.grid.steps, []
         for side, control in enumerate(self.flows.ends):
-            rows = slice(side, self.grid.steps + side)
-            points = self.flows.points(self.flows.time[:, rows], self.answer.state.double()[:, rows], control)
-            p = self.answer.costate.double()[:, rows].flatten(0, 1)
+            rows = slice(side, steps + side)
+            sides.append(self.flows.points(self.flows.time[:, rows], self.answer.state.double()[:, rows], control))
+        points = Points(*(torch.cat(fields) for fields in zip(*(one.fields for one in sides), strict=True)))
+        p = self.answer.costate.double()
+        p = torch.cat((p[:, :-1].flatten(0, 1), p[:, 1:].flatten(0, 1)))
 
-            def energy(other: Tensor, points: Points = points, p: Tensor = p) -> Tensor:
-                return self._hamiltonian(self._with(points, other), p)[0]
+        def energy(controls: Tensor) -> Tensor:
+            count = len(controls)
+            many = Points(*(field.repeat(count, *[1] * (field.dim() - 1)) for field in points.fields))
+            return self._hamiltonian(self._with(many, controls.flatten(0, 1)), p.repeat(count, 1))[0].reshape(count, -1)
 
-            above = excess(energy, box, points.control).reshape(shape)
-            means.append((above * lengths.to(above)).sum(1))
-            sizes.append(energy(points.control).reshape(shape).abs().amax(1))
-        return (means[0] + means[1]) / 2 / (1 + torch.maximum(*sizes))
+        value = energy(points.control[None]).reshape(2, -1, steps)
+        above = excess(energy, self.instances.problem.control_set, points.control).reshape(2, -1, steps)
+        return (above.mean(0) * self.grid.lengths.to(above)).sum(1) / (1 + value.abs().amax((0, 2)))
 
     # -- x and p inside of the steps ----------------------------------------------------------------------------------
 

@@ -17,20 +17,18 @@ from pontryagin.control_set import ControlSet
 
 
 def excess(energy: Callable[[Tensor], Tensor], box: ControlSet, control: Tensor) -> Tensor:
-    """(P,) of u (P, m), with energy(v) the H (P,) of controls v (P, m) at the same points. Where H(v) is NaN, v is no
-    better."""
+    """(P,) of u (P, m), with energy(v) the H (C, P) of C controls v (C, P, m) at each of the same points. Where H(v) is
+    NaN, v is no better."""
     return lowest(energy, box, control)[1]
 
 
 def lowest(energy: Callable[[Tensor], Tensor], box: ControlSet, control: Tensor) -> tuple[Tensor, Tensor]:
     """The other control (P, m) with the least H at each point, the control itself where none has less; the excess."""
-    own = energy(control)
-    found, best = control, own
-    for other in _others(box, control):
-        value = energy(other)
-        lower = (value < best) | (best.isnan() & ~value.isnan())
-        found, best = torch.where(lower[:, None], other, found), torch.where(lower, value, best)
-    return found, own - best
+    tried = torch.stack([control, *_others(box, control)])
+    values = energy(tried)
+    best, index = values.nan_to_num(torch.inf).min(0)
+    found = tried.gather(0, index[None, :, None].expand(1, -1, control.shape[1]))[0]
+    return found, values[0] - best
 
 
 def _others(box: ControlSet, u: Tensor) -> list[Tensor]:

@@ -5,11 +5,11 @@ multipliers are kept. Refinement ends when, for every problem whose solve is not
     change    of the objective against the grid before, relative
     defect    of states and objective against the re-integration of the control by a method of order 5 on a grid four
               times as fine, relative
-are below `accuracy`, or where the next grid would have more than LARGEST steps. After Newton's method, which knows
-costates and multipliers at all nodes, the steps that cost too much are divided (mesh.py); after the others, all. A
-batch has one grid, which suits all its problems. NaN is refined away where it can be: steps that are too long are one
-of its causes. Problems whose answer is none of the differential equation begin again on the next grid; where the defect
-comes from a control that turns between nodes, they begin with another minimum of H there (branches.py).
+are below `accuracy`, or where LARGEST steps are not enough. After Newton's method, which knows costates and multipliers
+at all nodes, the steps that cost too much are divided (mesh.py); after the others, all. A batch has one grid, which
+suits all its problems. NaN is refined away where it can be: steps that are too long are one of its causes. Problems
+whose answer is none of the differential equation begin again on the next grid; where the control turns between nodes,
+or H has a lower minimum than its own, they begin with another one there (branches.py).
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ FAR = 1e-4
 #: Defect from which it is asked whether the control turns between nodes, and how often at most.
 TURNED, TURNS = 1e-3, 8
 
-#: Steps of the finest grid on which other controls are tried for parts of the time.
-COMBED = 200
+#: On the first grids, and with so many steps at most, other controls are tried for parts of the time.
+EARLY, COMBED = 2, 200
 
 #: From the third grid on that is asked of everything that is not accurate.
 LATE = 3
@@ -160,7 +160,8 @@ class Search(Apart):
                 [status is Status.MAX_ITERATIONS for status in found.result.status], device=lost.device
             )
         turned = ~(found.defects < limit)
-        above = self._above_minimum(found) & (found.grid.steps <= COMBED)
+        early = len(found.levels) <= EARLY and found.grid.steps <= COMBED
+        above = self._above_minimum(found) if early else torch.zeros_like(turned)
         which = ((turned | above) & ~lost).nonzero().squeeze(1)
         if not len(which):
             return None

@@ -352,8 +352,9 @@ class _Verification:
     def _minimum(self) -> Check:
         costate = self.solution.costate_points().double()
 
-        def energy(control: Tensor) -> Tensor:
-            return pointwise.hamiltonian_value(self.problem, replace(self.points, control=control), costate).detach()
+        def energy(controls: Tensor) -> Tensor:
+            points = (replace(self.points, control=control) for control in controls)
+            return torch.stack([pointwise.hamiltonian_value(self.problem, p, costate).detach() for p in points])
 
         above = self._by_problem(excess(energy, self.problem.control_set, self.points.control))
         value = self._time_mean(above) / self.hamiltonian_scale

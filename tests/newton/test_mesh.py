@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import pontryagin as pmp
+from pontryagin.found import picked
 from pontryagin.guess import read_guess
 from pontryagin.instances import read_instances
 from pontryagin.mesh import MUCH, divided
@@ -117,7 +120,7 @@ def test_a_switch_on_which_the_objective_hardly_depends_is_found_too():
     jumps = solution.control.values[:, 0].diff().abs() > 1.0
     ends = torch.cat((solution.time[:-1][jumps], solution.time[1:][jumps]))
     for switch in entry.reference.switching_times:
-        assert float((ends - switch).abs().min()) < 5e-3  # of a horizon of 5, to the root of the accuracy
+        assert float((ends - switch).abs().min()) < 3e-3  # of a horizon of 5, to the root of the accuracy
 
 
 def test_one_grid_suits_many_problems_that_switch_at_different_times():
@@ -126,3 +129,14 @@ def test_one_grid_suits_many_problems_that_switch_at_different_times():
     solution = pmp.solve(problem, initial_state=states, guess=1.0)
     assert bool(solution.success.all()) and bool(solution.verify().passed.all()), str(solution.report)
     assert solution.steps < 800
+
+
+def test_problems_that_are_under_way_do_not_divide_the_grid_of_those_that_are_solved():
+    search, found = search_on(get("double_integrator_min_time").problem(), 20)
+    twice = picked(replace(found, defects=torch.tensor([1e-9])), torch.tensor([0, 0]))
+    for status, heard in (
+        ([Status.CONVERGED, Status.MAX_ITERATIONS], [True, False]),
+        ([Status.MAX_ITERATIONS, Status.MAX_ITERATIONS], [True, True]),
+        ([Status.INFEASIBLE, Status.MAX_ITERATIONS], [False, True]),
+    ):
+        assert search._heard(replace(twice, result=replace(twice.result, status=status))).tolist() == heard

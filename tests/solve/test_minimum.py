@@ -30,12 +30,12 @@ def wells(**changes) -> pmp.Problem:
 
 def test_the_excess_is_zero_at_the_minimum_and_what_other_controls_gain_elsewhere():
     controls = torch.tensor([[1.0], [0.0], [-2.0]])
-    gain = excess(lambda u: (u[:, 0] ** 2 - 1) ** 2, BOX, controls)
+    gain = excess(lambda u: (u[..., 0] ** 2 - 1) ** 2, BOX, controls)
     torch.testing.assert_close(gain, torch.tensor([0.0, 1.0, 9.0]))
 
 
 def test_a_control_without_a_value_is_no_better():
-    other, gain = lowest(lambda u: torch.where(u[:, 0] < 0, math.nan, u[:, 0]), BOX, torch.tensor([[1.0], [0.0]]))
+    other, gain = lowest(lambda u: torch.where(u[..., 0] < 0, math.nan, u[..., 0]), BOX, torch.tensor([[1.0], [0.0]]))
     assert other.tolist() == [[0.0], [0.0]] and gain.tolist() == [1.0, 0.0]
 
 
