@@ -28,6 +28,12 @@ from pontryagin.time_grid import TimeGrid
 RETRIED = (Status.INFEASIBLE, Status.NOT_FINITE, Status.STALLED)
 RETRIES, TRIES, LIMIT = 8, 3, 300
 
+#: What other starts do not change, or hardly ever.
+ENDED = (Status.CONVERGED, Status.UNBOUNDED, Status.NOT_MINIMAL)
+
+#: Iterations with which an answer that is no solution is moved to another grid.
+MOVED = 10
+
 #: Problems that fall behind go on in so many groups at most.
 GROUPS = 32
 
@@ -84,9 +90,7 @@ class Apart(OnGrid, ABC):
 
     def _anew(self, found: Found, seed: int) -> Found:
         """What is not solved begins once more: on a finer grid, from the usual guess and random ones."""
-        failed = [
-            b for b, status in enumerate(found.result.status) if status not in (Status.CONVERGED, Status.UNBOUNDED)
-        ]
+        failed = [b for b, status in enumerate(found.result.status) if status not in ENDED]
         over = self._used_up(found) or Status.INTERRUPTED in found.result.status
         if not failed or over or not isinstance(found.result, NewtonAnswer):
             return found
@@ -163,7 +167,7 @@ class Apart(OnGrid, ABC):
             return self._onward(instances, found, grid, COARSE_NEWTON)
         rows = (~solved).nonzero().squeeze(1)
         some = picked(found, rows)
-        moved = self._onward(instances.pick(rows), some, grid, 1)
+        moved = self._onward(instances.pick(rows), some, grid, MOVED)
         moved = replace(moved, result=replace(moved.result, status=some.result.status))
         if not bool(solved.any()):
             return moved
