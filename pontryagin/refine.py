@@ -3,13 +3,14 @@
 On each grid the control of the one before is prolonged, which changes nothing about it as a function of time, and the
 multipliers are kept. Refinement ends when, for every problem whose solve is not lost,
     change    of the objective against the grid before, relative
-    defect    of states and objective against the re-integration of the control by a method of order 5 on a grid four
-              times as fine, relative
-are below `accuracy`, or where LARGEST steps are not enough. After Newton's method, which knows costates and multipliers
-at all nodes, the steps that cost too much are divided (mesh.py); after the others, all. A batch has one grid, which
-suits all its problems. NaN is refined away where it can be: steps that are too long are one of its causes. Problems
-whose answer is none of the differential equation begin again on the next grid; where the control turns between nodes,
-or H has a lower minimum than its own, they begin with another one there (branches.py).
+    defect    of states, objective and a tenth of the costates against the re-integration of the control by a method of
+              order 5 on a grid four times as fine, relative
+are below `accuracy`, or where LARGEST steps are not enough. After Newton's method, which knows costates and
+multipliers at all nodes, the steps that cost too much are divided (mesh.py); after the others, all. A batch has one
+grid, which suits all its problems; those that need another one are solved apart (apart.py). NaN is refined away
+where it can be: steps that are too long are one of its
+causes. Problems whose answer is none of the differential equation begin again on the next grid; where the control
+turns between nodes, or H has a lower minimum than its own, they begin with another one there (branches.py).
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ EARLY, COMBED = 2, 200
 #: From the third grid on that is asked of everything that is not accurate.
 LATE = 3
 
-#: What counts of the same error of costates, which verify() allows to be a hundred times as large.
+#: What counts of the same error of costates, which verify() allows to be larger.
 COSTATES = 0.1
 
 #: Times the accuracy that the defect of an answer may be on the last grid, as in verify().
@@ -194,8 +195,7 @@ class Search(Apart):
         return better
 
     def _improved(self, found: Found, rows: Tensor, guesses: Tensor) -> Found | None:
-        """Problems `rows` solved again from controls (R, C, K, m), the best of each kept where it is better, or where
-        what it replaces `turned` between the nodes."""
+        """Problems `rows` solved again from controls (R, C, K, m), the best of each kept where it is better."""
         count = int(guesses.shape[1])
         many = rows.repeat_interleave(torch.full_like(rows, count))
         start = Start(Control(guesses.flatten(0, 1), self.options.kind, found.grid), found.result.final_time[many])
