@@ -38,6 +38,10 @@ def _jumps(time: Tensor, u: Tensor) -> list[float]:
         last = first
         while last < len(sign) and sign[last] == sign[first]:
             last += 1
+        if first and float(change[first - 1] * sign[first]) > RINGING:
+            first -= 1  # where the jump begins within a step
+        if last < len(sign) and float(change[last] * sign[last - 1]) > RINGING:
+            last += 1
         begin, a, before = _side(time, u, change, first, -1)
         end, b, after = _side(time, u, change, last, 1)
         if a != b and (begin == first or end == last):  # else it is a part of the ringing

@@ -8,32 +8,42 @@ With x and p as they are,
     u_k in argmin_U H(t_k, x_k, p_k, .)   with the smallest   sum_k |u_{k+1} - u_k|
 
 is found by dynamic programming over the minima that lead on from controls of the same solution, and is a guess to start
-from again.
+from again. Where H falls by that, the minima are too far from each other for a local method. By the needle variations
+of Pontryagin's proof the objective falls, too, where the other control is taken for a short part of the time; many such
+parts are a comb.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from pontryagin.control_set import ControlSet
+from pontryagin.minimum import lowest
 from pontryagin.pointwise import Points, gradients, hamiltonian_value
 from pontryagin.problem import Problem
 
 #: Nodes whose controls are tried at all others, and iterations of the search for a minimum from each.
 TRIED, ITERATIONS = 8, 12
 
+#: So many jumps of the control are tried everywhere, either way.
+JUMPS = 2
+
+#: Teeth of a comb, and the part of the time that they take.
+TEETH, PARTS = (2, 4, 8, 16), (0.25, 0.5)
+
 #: By how much H may lie above its least value to count as another minimum, relative.
 EQUAL = 1e-6
 
 #: Part of its variation that a control has to lose to be worth another start, or by how much the mean of H has to fall.
-CALMER, LOWER = 0.5, 1e-2
+CALMER, LOWER = 0.8, 1e-3
 
 
 def calmer_branches(problem: Problem, points: Points, costate: Tensor) -> Tensor | None:
-    """(B, K, m) the control, or another one that minimises H better, or as well and varies less than half as much.
+    """(B, K, m) the control, or another one that minimises H better, or as well and varies much less.
 
     points: (B, K, ...) at the nodes that belong to the control; costate (B, K, n). None where no problem has such a
     control, and where constraints along the path decide about u.
@@ -52,12 +62,32 @@ def calmer_branches(problem: Problem, points: Points, costate: Tensor) -> Tensor
     return torch.where(changed[:, None, None], picked, points.control) if bool(changed.any()) else None
 
 
+def combed(control: Tensor, other: Tensor) -> Tensor:
+    """(B, C, K, m) the other control (B, K, m) for parts of the time, in more and more teeth, and for all of it."""
+    nodes = control.shape[1]
+    phase = torch.tensor(TEETH)[:, None] * torch.arange(nodes) % nodes
+    taken = torch.cat([phase < part * nodes for part in PARTS] + [torch.ones(1, nodes, dtype=torch.bool)]).to(
+        control.device
+    )
+    return torch.where(taken[:, :, None], other[:, None], control[:, None])
+
+
 def _minima(problem: Problem, points: Points, costate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Local minima of H over U (B, K, C, m) from the control and from those of other nodes, H there (B, K, C), and H of
-    the control (B, K)."""
+    """Local minima of H over U (B, K, C, m) from the control, the lowest of a few others and those of other nodes, H
+    there (B, K, C), and H of the control (B, K)."""
     batch, nodes, m = points.control.shape
     others = points.control[:, torch.linspace(0, nodes - 1, TRIED).round().long()]
-    starts = torch.cat((points.control[:, :, None], others[:, None].expand(-1, nodes, -1, -1)), 2)
+    at_nodes = Points(*(field.flatten(0, 1) for field in points.fields))
+
+    def energy_at_nodes(controls: Tensor) -> Tensor:
+        at = (replace(at_nodes, control=control) for control in controls)
+        return torch.stack([hamiltonian_value(problem, p, costate.flatten(0, 1)).detach() for p in at])
+
+    low, _ = lowest(energy_at_nodes, problem.control_set, at_nodes.control)
+    low = low.reshape(batch, nodes, 1, m)
+    everywhere = others[:, None].expand(-1, nodes, -1, -1)
+    starts = torch.cat((points.control[:, :, None], low, everywhere, _beyond_jumps(points.control)), 2)
+    starts = problem.control_set.project(starts)
     count = starts.shape[2]
 
     def flat(values: Tensor) -> Tensor:
@@ -78,6 +108,14 @@ def _minima(problem: Problem, points: Points, costate: Tensor) -> tuple[Tensor, 
         u, value = torch.where(lower[:, None], trial, u), torch.where(lower, found, value)
         length = torch.where(lower[:, None], (2 * length).clamp(max=1), length / 4)
     return u.reshape(batch, nodes, count, m), value.reshape(batch, nodes, count).nan_to_num(torch.inf), own
+
+
+def _beyond_jumps(u: Tensor) -> Tensor:
+    """(B, K, 2 JUMPS, m) the control, moved by its largest jumps from one node to the next: the branch that goes on."""
+    change = u.diff(dim=1)
+    largest = change.abs().sum(2).topk(min(JUMPS, change.shape[1]), 1).indices
+    jumps = change.gather(1, largest[..., None].expand(-1, -1, u.shape[2]))
+    return u[:, :, None] + torch.cat((jumps, -jumps), 1)[:, None]
 
 
 def _derivatives(energy: Callable[[Tensor], Tensor], u: Tensor) -> tuple[Tensor, Tensor]:

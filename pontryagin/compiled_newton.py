@@ -112,7 +112,7 @@ def solve_compiled(
         iterations=found["iterations"].astype(np.int64),
         residual=np.maximum(measures[:, 1], measures[:, 3]),
         violation=measures[:, 2],
-        worst=worst_of(shooting, scales, point, measures[:, 2]),
+        worst=worst_of(shooting, scales, point, measures[:, 2], CompiledShooting.rolled_out),
         history=Rows(told_of),
     )
 

@@ -36,11 +36,23 @@ class Found:
     earlier: tuple[IterationInfo, ...] = ()  # on the grids before
     levels: tuple[Level, ...] = ()
     defects: Tensor = NONE  # (B,) on this grid, where grids are refined
+    told: tuple[IterationInfo, ...] | None = None  # the whole history, where it ends with that of others
 
     @property
     def history(self) -> tuple[IterationInfo, ...]:
         """On all grids, with counts that go on."""
+        if self.told is not None:
+            return self.told
         return (*self.earlier, *map(going_on(self.earlier), self.result.history))
+
+    def with_others(self, others: Found) -> Found:
+        """These problems, then the others, of the same grid."""
+        assert isinstance(self.result, NewtonAnswer) and isinstance(others.result, NewtonAnswer)
+        iterations = np.concatenate((self.iterations, others.iterations))
+        return replace(
+            self, result=self.result.joined(others.result), iterations=iterations, told=self.history,
+            defects=torch.cat((self.defects, others.defects)),
+        )  # fmt: skip
 
 
 def going_on(earlier: Sequence[IterationInfo]) -> Callable[[IterationInfo], IterationInfo]:
@@ -56,25 +68,36 @@ def going_on(earlier: Sequence[IterationInfo]) -> Callable[[IterationInfo], Iter
     )
 
 
-def best(result: MethodResult | NewtonAnswer, batch: int, starts: int) -> Tensor:
+def best(result: MethodResult | NewtonAnswer, astray: Tensor, starts: int) -> Tensor:
     """Row of the best start for each problem (B,): solved before feasible before the rest, then the lowest objective.
 
-    Among starts that are not feasible the smallest violation counts.
+    Among starts that are not feasible the smallest violation counts. What is astray, an answer of steps that are too
+    long, counts as not solved: it may have any objective.
     """
+    batch = len(result.status) // starts
     solved = torch.tensor([status in (Status.CONVERGED, Status.STALLED) for status in result.status])
     lost = torch.tensor([status is Status.NOT_FINITE for status in result.status])
     violation = result.violation.double().cpu().nan_to_num(math.inf)
     objective = result.objective.double().cpu().nan_to_num(math.inf)
     feasible = (violation <= FEASIBLE) & ~lost
+    sound = solved & ~astray.cpu()
     rows = []
     for b in range(batch):
         own = range(b * starts, (b + 1) * starts)
-        rows.append(
-            min(
-                own, key=lambda i: (not feasible[i], not solved[i], float((objective if feasible[i] else violation)[i]))
-            )
-        )
+
+        def rank(i: int) -> tuple[bool, bool, bool, float]:
+            size = objective if feasible[i] else violation
+            return not bool(feasible[i]), not bool(sound[i]), not bool(solved[i]), float(size[i])
+
+        rows.append(min(own, key=rank))
     return torch.tensor(rows, device=result.objective.device)
+
+
+def at_most(result: MethodResult | NewtonAnswer, defects: Tensor) -> Tensor:
+    """(B,) the objective with what steps that are too long may have gained; infinite of what is not solved."""
+    value = result.objective + defects.to(result.objective) * result.objective.abs()
+    solved = torch.tensor([status is Status.CONVERGED for status in result.status], device=value.device)
+    return value.nan_to_num(math.inf).masked_fill(~solved, math.inf)
 
 
 def posed(instances: Instances, result: MethodResult | NewtonAnswer) -> Instances:
@@ -106,16 +129,16 @@ def picked(found: Found, rows: Tensor) -> Found:
 def rows_of(start: Start, rows: Tensor) -> Start:
     control = replace(start.control, values=start.control.values[rows])
     multipliers, penalties = (None if v is None else v[rows] for v in (start.multipliers, start.penalties))
-    return Start(control, start.final_time[rows], multipliers, penalties)
+    return Start(control, start.final_time[rows], multipliers, penalties, start.origin and start.origin.picked(rows))
 
 
 def joined(some: Found, others: Found, where: Tensor) -> Found:
-    """Both in one, `some` at the problems `where` (B,)."""
+    """Both in one, `some` at the problems `where` (B,); the history of the others, which goes on from that of these."""
     assert isinstance(some.result, NewtonAnswer) and isinstance(others.result, NewtonAnswer)
     index = torch.argsort(torch.cat((where.nonzero().squeeze(1), (~where).nonzero().squeeze(1))))
     iterations = np.concatenate((some.iterations, others.iterations))[index.numpy(force=True)]
     result = some.result.joined(others.result).pick(index)
-    return replace(others, result=result, iterations=iterations, earlier=some.history)
+    return replace(others, result=result, iterations=iterations)
 
 
 def taken_over(found: Found, again: Found, rows: list[int]) -> Found:
@@ -125,6 +148,9 @@ def taken_over(found: Found, again: Found, rows: list[int]) -> Found:
     better = {b: batch + i for i, b in enumerate(rows) if again.result.status[i] is Status.CONVERGED}
     index = torch.tensor([better.get(b, b) for b in range(batch)])
     iterations = np.concatenate((found.iterations, again.iterations))[index.numpy()]
+    known = len(found.defects) == batch and len(again.defects) == len(rows)
+    defects = torch.cat((found.defects, again.defects))[index.to(found.defects.device)] if known else found.defects
     return replace(
-        found, result=found.result.joined(again.result).pick(index), iterations=iterations, earlier=again.earlier
-    )
+        found, result=found.result.joined(again.result).pick(index), iterations=iterations, defects=defects,
+        earlier=again.earlier, told=again.told,
+    )  # fmt: skip

@@ -17,11 +17,13 @@ guess. All problems of a batch see the same draws.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pontryagin.answer import Answer
@@ -38,6 +40,24 @@ KNOTS = 5
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The solution that starts were taken from."""
+
+    solution: Answer  # of a batch
+    rows: NDArray[np.intp]  # (B,) of it, -1 for a start that has nothing of it
+
+    def picked(self, rows: Tensor) -> Origin:
+        """Of these starts."""
+        return replace(self, rows=self.rows[rows.numpy(force=True)])
+
+    def among_others(self, starts: int) -> Origin:
+        """Of the first of so many starts of each problem."""
+        rows = np.full((len(self.rows), starts), -1)
+        rows[:, 0] = self.rows
+        return replace(self, rows=rows.flatten())
+
+
+@dataclass(frozen=True)
 class Start:
     """Where the first iteration begins, for B problems. r = number of terminal constraints; None is a fresh start."""
 
@@ -45,6 +65,7 @@ class Start:
     final_time: Tensor  # (B,)
     multipliers: Tensor | None = None  # (B, r)
     penalties: Tensor | None = None  # (B, r)
+    origin: Origin | None = None
 
     @cached_property
     def arrays(self) -> tuple[Array, Array]:
@@ -61,12 +82,13 @@ def read_guess(guess: Any, instances: Instances, kind: Kind, grid: TimeGrid) -> 
     problem, batch = instances.problem, instances.batch
     like = instances.initial_state
     final_time = like.new_full((batch,), problem.t1_guess)
-    multipliers = penalties = None
+    multipliers = penalties = origin = None
     if isinstance(guess, Answer):
         if guess.batch not in (None, 1, batch):
             raise ProblemError(f"guess is a solution of {guess.batch} problems, these are {batch}; give one size")
         known = guess.batched()
         control = known.control
+        origin = Origin(known, np.arange(batch) % len(known.state))
         if problem.free_final_time is not None:
             final_time = known.final_time.to(like).expand(batch)
         if known.multipliers.shape[1] == problem.equality_count + problem.inequality_count:
@@ -80,11 +102,14 @@ def read_guess(guess: Any, instances: Instances, kind: Kind, grid: TimeGrid) -> 
         control = _rows(numbers("guess", guess), problem.control_dim, kind)
     _check(control, instances)
     values = control.on(grid, kind).values.to(like)
-    return Start(Control(values.expand(batch, -1, -1), kind, grid), final_time, multipliers, penalties)
+    return Start(Control(values.expand(batch, -1, -1), kind, grid), final_time, multipliers, penalties, origin)
 
 
-def random_starts(start: Start, instances: Instances, starts: int, seed: int) -> Start:
-    """`starts` starts for each problem, one after the other: (B starts) rows, the given one first."""
+def random_starts(start: Start, instances: Instances, starts: int, seed: int, steady: bool = False) -> Start:
+    """`starts` starts for each problem, one after the other: (B starts) rows, the given one first.
+
+    steady: every second of the others keeps its first random control at all times.
+    """
     if starts == 1:
         return start
     problem, grid, kind = instances.problem, start.control.grid, start.control.kind
@@ -93,6 +118,8 @@ def random_starts(start: Start, instances: Instances, starts: int, seed: int) ->
     low, high = box.low.cpu(), box.high.cpu()
     share = torch.rand(starts - 1, KNOTS, box.size, generator=generator, dtype=torch.float64)
     noise = torch.randn(starts - 1, KNOTS, box.size, generator=generator, dtype=torch.float64)
+    if steady:
+        share[::2], noise[::2] = share[::2, :1], noise[::2, :1]
     stretch = 2.0 ** (2 * torch.rand(starts - 1, generator=generator, dtype=torch.float64) - 1)
 
     given = start.control.values.double().cpu()  # (B, K, m)
@@ -111,8 +138,9 @@ def random_starts(start: Start, instances: Instances, starts: int, seed: int) ->
     if problem.free_final_time is not None:
         factor = torch.cat((torch.ones(1, dtype=torch.float64), stretch)).repeat(batch).to(times)
         times = (problem.t0 + factor * (times - problem.t0)).clamp(*problem.free_final_time[1:])
-    picked = (None if value is None else value[rows] for value in (start.multipliers, start.penalties))
-    return Start(Control(values, kind, grid), times, *picked)
+    multipliers, penalties = (None if value is None else value[rows] for value in (start.multipliers, start.penalties))
+    origin = start.origin and start.origin.among_others(starts)
+    return Start(Control(values, kind, grid), times, multipliers, penalties, origin)
 
 
 def _usual(instances: Instances, kind: Kind, grid: TimeGrid) -> Start:

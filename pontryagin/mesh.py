@@ -8,6 +8,9 @@ x and p inside of the steps are cubics through the nodes with slopes f and -H_x.
 there is the mean of both sides of its jump, and - mu c_x belongs to its slope. v is a Newton step in one control after
 the other, cut off at the bounds; where H is not convex in a control, the bound that it heads for.
 
+The loss says little about when a control jumps where H hardly depends on it. So steps with a jump are also divided that
+are longer than the square root of the accuracy: with H_u that changes at a rate of one, such a step costs as much.
+
 A step is divided where its share is more than that of N equal shares of what is allowed in all: in two, or in four
 where it is much more. (Equidistribution of errors: Betts, Practical Methods for Optimal Control (2010), section 4.7;
 losses of H: the needle variations of Pontryagin's proof.)
@@ -23,6 +26,7 @@ from torch import Tensor
 
 from pontryagin import pointwise
 from pontryagin.instances import Instances
+from pontryagin.minimum import excess
 from pontryagin.newton_answer import NewtonAnswer
 from pontryagin.pointwise import Points
 from pontryagin.reintegrate import Flows
@@ -35,9 +39,18 @@ GAUSS = (0.5 - math.sqrt(3) / 6, 0.5 + math.sqrt(3) / 6)
 #: Difference of a control for the curvature of H, relative to one plus its size.
 NUDGE = 1e-5
 
+#: A range of a control that is none, relative to one plus its size.
+LEVEL = 1e-3
+
 #: A step with more than so many times its share is divided in four: what a jump of the control costs falls with the
 #: square of the step, everything else faster.
 MUCH = 64.0
+
+#: A grid that would have too many steps and so many times those of the one before at least is cut to what is allowed.
+WORTH = 1.1
+
+#: No share counts as more.
+HUGE = 1e30
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,33 @@ class Mesh:
             points = self.flows.points(self.flows.time[:, :-1] + part * h, x, (1 - part) * left + part * right)
             total += h / 2 * self._gain(points, p.flatten(0, 1), part).reshape(h.shape)
         return total
+
+    def jumps(self) -> Tensor:
+        """(B, N) scaled lengths of the steps in which a control changes by half of its range, 0 of the others."""
+        left, right = self.flows.ends
+        values = self.flows.control.values
+        extent = (values.amax(1) - values.amin(1)).clamp(min=LEVEL * (1 + values.abs().amax(1)))
+        jumping = ((right - left).abs() > extent[:, None] / 2).any(2)
+        return torch.where(jumping, self.grid.lengths.to(values), 0.0)
+
+    def excess(self) -> Tensor:
+        """(B,) H(u) - min H over U, the mean of both ends of the steps, relative to one plus the largest H."""
+        steps, sides = self.grid.steps, []
+        for side, control in enumerate(self.flows.ends):
+            rows = slice(side, steps + side)
+            sides.append(self.flows.points(self.flows.time[:, rows], self.answer.state.double()[:, rows], control))
+        points = Points(*(torch.cat(fields) for fields in zip(*(one.fields for one in sides), strict=True)))
+        p = self.answer.costate.double()
+        p = torch.cat((p[:, :-1].flatten(0, 1), p[:, 1:].flatten(0, 1)))
+
+        def energy(controls: Tensor) -> Tensor:
+            count = len(controls)
+            many = Points(*(field.repeat(count, *[1] * (field.dim() - 1)) for field in points.fields))
+            return self._hamiltonian(self._with(many, controls.flatten(0, 1)), p.repeat(count, 1))[0].reshape(count, -1)
+
+        value = energy(points.control[None]).reshape(2, -1, steps)
+        above = excess(energy, self.instances.problem.control_set, points.control).reshape(2, -1, steps)
+        return (above.mean(0) * self.grid.lengths.to(above)).sum(1) / (1 + value.abs().amax((0, 2)))
 
     # -- x and p inside of the steps ----------------------------------------------------------------------------------
 
@@ -143,12 +183,27 @@ class Mesh:
         return Points(points.time, points.state, control, points.parameters, points.data)
 
 
-def divided(grid: TimeGrid, shares: Tensor) -> TimeGrid:
-    """Steps with a share (N,) above 1 in two parts, those far above in four; all of them in two where there is none."""
-    parts = torch.ones(grid.steps, dtype=torch.long) + (shares > 1).long() + 2 * (shares > MUCH).long()
-    if bool((parts == 1).all()):
-        return grid.refine(2)
+def divided(grid: TimeGrid, shares: Tensor, largest: int) -> TimeGrid | None:
+    """Steps with a share (N,) above 1 in two parts, those far above in four; all of them in two where there is none.
+
+    Where that is more than the `largest` number of steps, those with the largest shares alone; None where room is left
+    for few.
+    """
+    if bool((shares <= 1).all()):
+        return grid.refine(2) if 2 * grid.steps <= largest else None
+    parts = _parts(shares)
+    if int(parts.sum()) > largest:
+        shares = shares.clamp(max=HUGE)
+        while int(parts.sum()) > largest and bool((shares > 1).any()):
+            shares = shares / 2
+            parts = _parts(shares)
+        if int(parts.sum()) < WORTH * grid.steps:
+            return None
     lengths = (grid.lengths / parts).repeat_interleave(parts)
     first = torch.repeat_interleave(parts.cumsum(0) - parts, parts)
     inner = grid.nodes[:-1].repeat_interleave(parts) + (torch.arange(len(first)) - first) * lengths
     return TimeGrid(torch.cat((inner, grid.nodes[-1:])))
+
+
+def _parts(shares: Tensor) -> Tensor:
+    return 1 + (shares > 1).long() + 2 * (shares > MUCH).long()

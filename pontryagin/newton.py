@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pontryagin.answer import Answer
 from pontryagin.backend.linearise import ReferenceShooting
 from pontryagin.backend.multiple_shooting import multiple_shooting
 from pontryagin.compiled_newton import in_core, solve_compiled
 from pontryagin.control_set import ControlSet
-from pontryagin.guess import Start
+from pontryagin.guess import Origin, Start
 from pontryagin.hamiltonian import remembered
 from pontryagin.instances import Instances
 from pontryagin.newton_answer import NewtonAnswer
@@ -44,7 +43,6 @@ def solve_by_newton(
     before: tuple[NewtonAnswer, TimeGrid] | None,
     *,
     scheme: str,
-    guess: Answer | None,
     meant: bool,
     settings: NewtonSettings,
     callback: Callback | None,
@@ -53,7 +51,7 @@ def solve_by_newton(
 ) -> NewtonAnswer:
     """Solve on the grid of the start, from what was found on the grid `before`, or from a guess.
 
-    guess: the solution that the start was taken from, where it was one; meant: whether the control was given at all.
+    meant: whether the control was given.
     backend: "torch" evaluates formulas and runs the method in numpy, all others in the compiled core.
 
     Raises CaptureError when a function of the problem cannot become formulas.
@@ -75,13 +73,12 @@ def solve_by_newton(
     if before is not None:
         begin = prolonged(shooting, before[0].found.warm, before[1], grid)
     else:
-        state = line(instances, grid) if guess is None else _states_of(guess, instances, grid)
-        begin = shooting.pack(state, control, theta, final_time)
-        if guess is not None:
-            begin = _resumed(begin, guess, start, problem, shooting)
-        else:
-            favour = MEANT if meant else 1.0
+        begin = shooting.pack(line(instances, grid), control, theta, final_time)
+        favour = MEANT if meant else 1.0
+        if start.origin is None or (start.origin.rows < 0).any():
             begin = better_start(reference, begin, favour) if core is None else core.better_start(begin, favour)
+        if start.origin is not None:
+            begin = _resumed(begin, start.origin, start, problem, shooting)
     if core is None:
         found = solve_newton(reference, begin, settings, callback)
     else:
@@ -133,33 +130,27 @@ class Ends:
         )
 
 
-def _states_of(guess: Answer, instances: Instances, grid: TimeGrid) -> Array:
-    """x (B, N+1, n) of a solution, read at the nodes of the grid."""
-    known = guess.batched()
-    old, states = known.control.grid.nodes.numpy(), as_array(known.state)
-    states = np.repeat(states, instances.batch // len(states), 0)  # several starts of each problem
-    return _interpolated(states, old, grid.nodes.numpy())
-
-
 def _resumed(
-    point: Primal, guess: Answer, start: Start, problem: Problem, shooting: ReferenceShooting
+    point: Primal, origin: Origin, start: Start, problem: Problem, shooting: ReferenceShooting
 ) -> Primal | Warm:
-    """Where a solution of this problem ended, with all its multipliers: for those that begin with its control."""
-    known, control = guess.batched(), start.control
-    if known.last_point is None or known.problem is not problem or known.control.kind != control.kind:
+    """Starts from a solution have its states; of this problem they are where it ended, with all its multipliers."""
+    solution, grid, taken = origin.solution, start.control.grid, origin.rows >= 0
+    here, n = taken[:, None, None], problem.state_dim
+    state = point.state.copy()
+    states = _interpolated(as_array(solution.state), solution.control.grid.nodes.numpy(), grid.nodes.numpy())
+    state[..., :n] = np.where(here, states[origin.rows], state[..., :n])
+    point = Primal(state, point.control)
+    ended = solution.last_point
+    if ended is None or solution.problem is not problem or solution.control.kind != start.control.kind:
         return point
-    count = len(point.state) // len(known.state)  # several starts of each problem
-    warm = prolonged(shooting, Warm.of(value.numpy() for value in known.last_point), known.control.grid, control.grid)
-    warm = warm.rows(np.arange(len(known.state)).repeat(count))
-    theirs = known.control.on(control.grid, control.kind).values.to(control.values).repeat_interleave(count, 0)
-    same = warm.known & (control.values == theirs).flatten(1).all(1).numpy(force=True)
-    if not same.any():
+    warm = Warm.of(value.numpy() for value in ended).rows(origin.rows)
+    warm = prolonged(shooting, warm, solution.control.grid, grid)
+    known = warm.known & taken
+    if not known.any():
         return point
-    state, values = (
-        np.where(same[:, None, None], old, new)
-        for old, new in ((warm.primal.state, point.state), (warm.primal.control, point.control))
-    )
-    return replace(warm, primal=Primal(state, values), known=same)
+    here = known[:, None, None]
+    state = np.where(here, warm.primal.state, point.state)
+    return replace(warm, primal=Primal(state, np.where(here, warm.primal.control, point.control)), known=known)
 
 
 def prolonged(shooting: ReferenceShooting, warm: Warm, old: TimeGrid, new: TimeGrid) -> Warm:

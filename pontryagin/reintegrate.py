@@ -31,6 +31,9 @@ ITERATIONS = 8
 #: Newton ends where no node moves by more, relative to its size.
 SETTLED = 1e-12
 
+#: Moves that are larger in the end are those of an answer that is none; smaller ones may be rounding.
+UNSETTLED = 1e-9
+
 
 @dataclass(frozen=True)
 class Reintegration:
@@ -121,15 +124,17 @@ class Pushes:
 
 def reintegrate(flows: Flows, state: Tensor, multipliers: Tensor, pushes: Pushes | None = None) -> Reintegration:
     """From the first node of `state` (B, N+1, n), whose other nodes are where Newton's method begins."""
-    x = state
+    x, size = state, state.new_full(state.shape[:1], torch.inf)
     for _ in range(ITERATIONS):
         linear = flows.linearise(x)
         moves = _propagated(linear, x)
         x = x + moves
-        if not bool((moves.abs() > SETTLED * (1 + x.abs())).any()):
+        before, size = size, (moves.abs() / (1 + x.abs().amax(1, keepdim=True))).amax((1, 2))
+        moving = size > SETTLED
+        if not bool((moving & (size < before)).any()):  # done, or further away
             break
-    else:
-        x = x + torch.nan  # it does not settle: there is no trajectory near this one
+    lost = size > UNSETTLED  # no trajectory is near this one
+    x = torch.where(lost[:, None, None], torch.nan, x)
     problem, parameters = flows.instances.problem, flows.instances.parameters
     end = pointwise.end(problem, flows.time[:, -1], x[:, -1], parameters, multipliers)
     costate = [end.by_state if pushes is None else end.by_state + pushes.state[:, -1]]

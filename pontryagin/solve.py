@@ -17,10 +17,11 @@ from pontryagin.found import Found
 from pontryagin.guess import Start, read_guess
 from pontryagin.instances import read_instances
 from pontryagin.newton_answer import NewtonAnswer
+from pontryagin.on_grid import Options
 from pontryagin.optim import METHODS, Callback
 from pontryagin.problem import Problem
 from pontryagin.progress import Progress
-from pontryagin.refine import Options, Search, first_grid
+from pontryagin.refine import Search, first_grid
 from pontryagin.shown import Shown
 from pontryagin.solution import Solution
 from pontryagin.step_equations import derive_step
@@ -104,7 +105,6 @@ def solve(
         threads=_whole("threads", threads, optional=True),
         callback=_callback(callback),
         progress=progress,
-        warm=guess if isinstance(guess, Answer) else None,
         guessed=guess is not None and not isinstance(guess, Start),
     )
     steps, starts = _whole("steps", steps, optional=True), _whole("starts", starts)

@@ -13,6 +13,10 @@ class Status(Enum):
         "The optimality conditions hold on the finest grid that is tried, whose steps are too long for the accuracy: "
         "start from a guess whose control turns less, loosen accuracy, or name more steps."
     )
+    NOT_MINIMAL = (
+        "The control is stationary, but other controls make the Hamiltonian smaller: start from another guess or from "
+        "several (starts=32); an optimum that would have to switch ever faster lies on no grid."
+    )
     MAX_ITERATIONS = (
         "The limit of iterations was reached first: raise max_iterations, start from a better guess or use another "
         "method."

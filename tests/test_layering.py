@@ -22,7 +22,7 @@ LAYER = {
     **dict.fromkeys(["data", "parameters", "horizon", "problem", "graph", "mlp"], 1),
     # the principle, and the sweep as others see it
     **dict.fromkeys(["hamiltonian", "second_order", "step_equations", "pointwise", "codegen"], 2),
-    **dict.fromkeys(["sweep", "shooting", "sweep_arguments", "instances", "branches"], 2),
+    **dict.fromkeys(["sweep", "shooting", "sweep_arguments", "instances", "branches", "minimum"], 2),
     # where sweeps run, and the methods that ask for them
     **dict.fromkeys(["backend", "diagnose", "optim"], 3),
     # networks as vector fields
@@ -30,8 +30,8 @@ LAYER = {
     # what is made of an answer
     **dict.fromkeys(["answer", "feedback", "guess", "plot", "progress", "reintegrate", "show", "store", "verify"], 4),
     # composition
-    **dict.fromkeys(["compiled_newton", "evaluate", "found", "mesh", "newton", "newton_answer", "refine"], 5),
-    **dict.fromkeys(["shown", "solution", "solve"], 5),
+    **dict.fromkeys(["compiled_newton", "evaluate", "found", "mesh", "newton", "newton_answer"], 5),
+    **dict.fromkeys(["on_grid", "apart", "refine", "shown", "solution", "solve"], 5),
     # for people
     **dict.fromkeys(["problems", "doctor", "cli_solve", "cli", "__main__"], 6),
 }

@@ -17,6 +17,9 @@ from pontryagin.backend.newton_functions import NewtonFunctions
 from pontryagin.backend.newton_native import Chosen
 from pontryagin.shooting import Array, Dual, Linearisation, Mask, Primal, Values
 
+#: So many times the violation of any guess is no limit.
+WHATEVER = 1e300
+
 
 @dataclass(frozen=True)
 class CompiledShooting(ReferenceShooting):
@@ -45,6 +48,10 @@ class CompiledShooting(ReferenceShooting):
         state = guess.state.copy()
         self.core.choose_start(state, guess.control, self.initial, self.theta, self.data, favour, self.threads)
         return Primal(state, guess.control)
+
+    def rolled_out(self, guess: Primal) -> Primal:
+        """What the controls lead to; where that is not finite, the guess."""
+        return self.better_start(guess, WHATEVER)
 
     def solve(
         self,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import pontryagin as pmp
+from pontryagin.found import picked
 from pontryagin.guess import read_guess
 from pontryagin.instances import read_instances
 from pontryagin.mesh import MUCH, divided
+from pontryagin.on_grid import Options
 from pontryagin.problems import get
-from pontryagin.refine import Options, Search
+from pontryagin.refine import Search
 from pontryagin.status import Status
 from pontryagin.time_grid import TimeGrid
 
@@ -26,14 +30,23 @@ def search_on(problem: pmp.Problem, steps: int):
 
 def test_steps_are_divided_by_their_share_and_old_nodes_stay():
     grid = TimeGrid([0.0, 0.1, 0.4, 1.0])
-    finer = divided(grid, torch.tensor([0.5, 2.0, 2 * MUCH], dtype=torch.float64))
+    finer = divided(grid, torch.tensor([0.5, 2.0, 2 * MUCH], dtype=torch.float64), 100)
     np.testing.assert_allclose(finer.nodes, [0.0, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0], rtol=1e-15)
     assert set(grid.nodes.tolist()) <= set(finer.nodes.tolist())
 
 
 def test_all_steps_are_divided_where_none_stands_out():
     grid = TimeGrid([0.0, 0.1, 1.0])
-    assert torch.equal(divided(grid, torch.zeros(2, dtype=torch.float64)).nodes, grid.refine(2).nodes)
+    assert torch.equal(divided(grid, torch.zeros(2, dtype=torch.float64), 4).nodes, grid.refine(2).nodes)
+
+
+def test_a_grid_that_would_be_too_large_is_cut_to_the_steps_that_need_it_most():
+    grid, shares = TimeGrid.uniform(10), torch.linspace(1.5, 15.0, 10, dtype=torch.float64)
+    assert divided(grid, shares, 100).steps == 20
+    cut = divided(grid, shares, 17)
+    assert 11 <= cut.steps <= 17
+    assert torch.equal(cut.nodes[:4], grid.nodes[:4])
+    assert divided(grid, shares, 10) is None
 
 
 @pytest.mark.parametrize("name", ["double_integrator_min_time", "double_integrator_min_fuel", "scalar_turnpike"])
@@ -99,3 +112,31 @@ def test_random_starts_of_one_problem_leave_the_others_of_the_batch_alone():
         assert one.status is many.status[i] is Status.CONVERGED
         assert one.iterations == many.iterations[i]
         torch.testing.assert_close(one.state, many.state[i], rtol=0, atol=1e-10)
+
+
+def test_a_switch_on_which_the_objective_hardly_depends_is_found_too():
+    entry = get("luus_singular_4")
+    solution = pmp.solve(entry.problem())
+    jumps = solution.control.values[:, 0].diff().abs() > 1.0
+    ends = torch.cat((solution.time[:-1][jumps], solution.time[1:][jumps]))
+    for switch in entry.reference.switching_times:
+        assert float((ends - switch).abs().min()) < 3e-3  # of a horizon of 5, to the root of the accuracy
+
+
+def test_one_grid_suits_many_problems_that_switch_at_different_times():
+    problem = get("dubins_turn_around").problem()
+    states = 0.2 * torch.rand(12, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    solution = pmp.solve(problem, initial_state=states, guess=1.0)
+    assert bool(solution.success.all()) and bool(solution.verify().passed.all()), str(solution.report)
+    assert solution.steps < 800
+
+
+def test_problems_that_are_under_way_do_not_divide_the_grid_of_those_that_are_solved():
+    search, found = search_on(get("double_integrator_min_time").problem(), 20)
+    twice = picked(replace(found, defects=torch.tensor([1e-9])), torch.tensor([0, 0]))
+    for status, heard in (
+        ([Status.CONVERGED, Status.MAX_ITERATIONS], [True, False]),
+        ([Status.MAX_ITERATIONS, Status.MAX_ITERATIONS], [True, True]),
+        ([Status.INFEASIBLE, Status.MAX_ITERATIONS], [False, True]),
+    ):
+        assert search._heard(replace(twice, result=replace(twice.result, status=status))).tolist() == heard

@@ -184,7 +184,7 @@ def test_ctrl_c_keeps_the_best_answer_so_far(steps):
 
 
 def test_ctrl_c_between_two_grids_keeps_the_coarse_answer(monkeypatch):
-    def interrupt(search, found):
+    def interrupt(*given):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("pontryagin.refine.Search._defects", interrupt)

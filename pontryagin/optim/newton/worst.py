@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 
 from pontryagin.optim.newton.guess import rolled_out
 from pontryagin.optim.newton.iterate import part_of
 from pontryagin.optim.newton.scaling import Scales
 from pontryagin.shooting import Array, Primal, Shooting, Statement, Values
+
+T = TypeVar("T", bound=Shooting)
 
 #: Scaled violations below this are none.
 VISIBLE = 1e-6
@@ -16,15 +21,20 @@ VISIBLE = 1e-6
 ACCEPTABLE = 1e-6
 
 
-def worst_of(shooting: Shooting, scales: Scales, point: Primal, violation: Array) -> list[str]:
-    """Of what the controls lead to, for the problems whose constraints do not hold: violation (B,) above ACCEPTABLE."""
+def worst_of(
+    shooting: T, scales: Scales, point: Primal, violation: Array, rolled: Callable[[T, Primal], Primal] = rolled_out
+) -> list[str]:
+    """Of what the controls lead to, for the problems whose constraints do not hold: violation (B,) above ACCEPTABLE.
+
+    rolled: how the states are found that follow from the controls.
+    """
     found, good = [""] * len(violation), violation <= ACCEPTABLE
     if good.all():
         return found
     rows = np.flatnonzero(~good)
     some = shooting.select(rows)
     with np.errstate(all="ignore"):
-        path = rolled_out(some, part_of(point, rows))
+        path = rolled(some, part_of(point, rows))
         clauses = worst_constraint(some.statement, part_of(scales, rows), path, some.values(path))
     for row, clause in zip(rows, clauses, strict=True):
         found[row] = clause
