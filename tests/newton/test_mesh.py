@@ -139,4 +139,4 @@ def test_problems_that_are_under_way_do_not_divide_the_grid_of_those_that_are_so
         ([Status.MAX_ITERATIONS, Status.MAX_ITERATIONS], [True, True]),
         ([Status.INFEASIBLE, Status.MAX_ITERATIONS], [False, True]),
     ):
-        assert search._heard(replace(twice, result=replace(twice.result, status=status))).tolist() == heard
+        assert search._heard(replace(twice, result=twice.result.ended(status))).tolist() == heard

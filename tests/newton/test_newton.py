@@ -219,12 +219,41 @@ def test_the_table_of_iterations_has_what_a_person_reads():
     assert row.barrier < solution.history[0].barrier
 
 
-def test_a_solution_is_a_warm_start():
+@pytest.mark.parametrize("control", ["linear", "constant"])
+@pytest.mark.parametrize("backend", ["torch", "interpreter"])
+def test_a_solution_is_a_warm_start_with_all_its_multipliers(backend, control):
     problem = get("van_der_pol_bounded").problem()
-    first = newton(problem)
-    again = newton(problem, guess=first)
+    options = {"backend": backend, "control": control}
+    first = newton(problem, **options)
+    again = newton(problem, guess=first, **options)
     assert again.success
+    assert again.iterations <= 1 < first.iterations
     assert float(again.objective) == pytest.approx(float(first.objective), rel=1e-8)
+    near = {"initial_state": problem.initial_state + 0.01}
+    cold, warm = newton(problem, **near, **options), newton(problem, guess=first, **near, **options)
+    assert warm.success
+    assert warm.iterations < cold.iterations
+    assert float(warm.objective) == pytest.approx(float(cold.objective), rel=1e-7)
+
+
+def test_problems_of_a_batch_are_warm_starts_for_the_next_one():
+    problem = get("cartpole_kelly").problem()
+    states = problem.initial_state + 0.02 * torch.arange(3.0, dtype=torch.float64)[:, None]
+    first = newton(problem, initial_state=states)
+    for guess in (first, first[1]):
+        again = newton(problem, guess=guess, initial_state=states + 0.01)
+        assert bool(again.success.all())
+        assert int(again.iterations.max()) < int(first.iterations.min())
+    several = newton(problem, guess=first, initial_state=states, starts=3)
+    assert bool((several.objective <= first.objective + 1e-6).all())
+
+
+def test_a_batch_whose_problems_fail_in_part_may_begin_from_a_batch():
+    problem = SOLVED["state bounds (Bryson & Denham)"][0]
+    states = torch.tensor([[0.0, 1.0], [0.0, 0.9], [0.5, 1.0]], dtype=torch.float64)
+    first = newton(problem, initial_state=states[[0, 1, 1]])
+    again = newton(problem, guess=first, initial_state=states, steps=None)
+    assert again.success.tolist() == [True, True, False]
 
 
 def test_save_and_load_keep_the_multipliers_in_time(tmp_path):
