@@ -126,7 +126,7 @@ def test_callback_sees_every_iteration_and_may_stop(gpu):
 
     seen: list[float] = []
     found = solved("cartpole", "cuda", callback=told)
-    assert gpu.noted[-1].verb == "give_up"
+    assert [one.verb for one in gpu.noted][-2:] == ["give_up", "choose_start"]  # the second for which constraint is worst
     given, seen = seen, []
     expected = solved("cartpole", "native", callback=told)
     assert given == pytest.approx(seen, rel=1e-13)
