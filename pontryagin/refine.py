@@ -246,11 +246,10 @@ class Search(Apart):
 
     @staticmethod
     def _failed(found: Found) -> list[int]:
-        far = (found.result.violation > ASTRAY).tolist()
         return [
             b
             for b, status in enumerate(found.result.status)
-            if status in RETRIED or (status is Status.MAX_ITERATIONS and far[b])
+            if status in RETRIED or (status is Status.MAX_ITERATIONS and found.result.violation[b] > ASTRAY)
         ]
 
     def _best_of(

