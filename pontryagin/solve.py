@@ -77,7 +77,8 @@ def solve(
     backend: "auto", "torch", "interpreter", "native" or "cuda"; the solution says which was taken and why.
     initial_state (n,) or (B, n), parameters (a dictionary of names, (q,) or (B, q)) and data ((K, nd) or (B, K, nd))
         replace those of the problem. A batch axis in any of them makes a batch; without one the answer has none.
-    guess: a number, (m,), (K, m), (B, K, m), a function of time, a Control, or a Solution as a warm start.
+    guess: a number, (m,), (K, m), (B, K, m), a function of time, a Control, or a Solution as a warm start:
+        where Newton's method found it for this problem on a control of this kind, with all its multipliers.
     starts: so many starts in one batch, the guess and random controls drawn with `seed`; the best feasible one is kept.
     tolerance: of the scaled optimality residual and of the terminal constraints, in the largest norm.
     accuracy: relative, of objective and state against finer grids; used where steps is None, and by verify().
