@@ -26,6 +26,7 @@ from pontryagin.pointwise import Points
 from pontryagin.problem import Problem
 from pontryagin.records import Level, Report
 from pontryagin.status import Status
+from pontryagin.time_grid import TimeGrid
 from pontryagin.values import numbers
 
 Self = TypeVar("Self", bound="Answer")
@@ -185,6 +186,13 @@ class Answer:
         """p (P, n) at points()."""
         return ends_of_steps(self.batched().costate, self.steps).flatten(0, 2)
 
+    def inner_costate_points(self) -> Tensor:
+        """The same where p jumps at a node, at a bound of the state: the mean of both sides."""
+        whole = self.batched()
+        duration = whole.final_time - whole.time[:, 0]
+        costate = mean_of_jumps(whole.costate, whole.state_multipliers, whole.control.grid, duration)
+        return ends_of_steps(costate, self.steps).flatten(0, 2)
+
     def need_problem(self, what: str) -> Problem:
         """The problem, or the error that says how to give it."""
         if self.problem is None:
@@ -294,3 +302,10 @@ def ends_of_steps(values: Tensor, steps: int) -> Tensor:
     if values.shape[1] == steps:
         return torch.stack((values, values), 2)
     return torch.stack((values[:, :-1], values[:, 1:]), 2)
+
+
+def mean_of_jumps(costate: Tensor, push: Tensor, grid: TimeGrid, duration: Tensor) -> Tensor:
+    """p (B, N+1, n) at the nodes, in the middle of the jumps that the multipliers `push` of constraints on the state,
+    for each unit of time, make in it there. duration: (B,)."""
+    mass = grid.basis_mass("linear").to(push)
+    return costate - (mass * duration[:, None])[..., None] * push / 2

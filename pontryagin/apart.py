@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,6 +31,12 @@ RETRIES, TRIES, LIMIT = 8, 3, 300
 
 #: What other starts do not change, or hardly ever.
 ENDED = (Status.CONVERGED, Status.UNBOUNDED, Status.NOT_MINIMAL)
+
+#: Points where Newton's method has ended, whatever else is wrong with them.
+STATIONARY = (Status.CONVERGED, Status.NOT_MINIMAL, Status.INACCURATE)
+
+#: Times the steps of one problem that the grid may have on which all come together.
+TOGETHER = 4
 
 #: Iterations with which an answer that is no solution is moved to another grid.
 MOVED = 10
@@ -78,7 +85,7 @@ class Apart(OnGrid, ABC):
         history = found.history
         for number, group in enumerate(groups):
             part = replace(picked(found, group), told=history)
-            if not any(Status.INTERRUPTED in done.result.status for done in parts):
+            if not self.stop.is_set():
                 search = self._of(self.instances.pick(group), apart=number > 0 or not len(kept))
                 earlier = None if before is None else picked(before, group)
                 part = search._refined(part, earlier, rows_of(start, group), starts, seed)
@@ -91,7 +98,7 @@ class Apart(OnGrid, ABC):
     def _anew(self, found: Found, seed: int) -> Found:
         """What is not solved begins once more: on a finer grid, from the usual guess and random ones."""
         failed = [b for b, status in enumerate(found.result.status) if status not in ENDED]
-        over = self._used_up(found) or Status.INTERRUPTED in found.result.status
+        over = self._used_up(found) or self.stop.is_set()
         if not failed or over or not isinstance(found.result, NewtonAnswer):
             return found
         rows = torch.tensor(failed, device=self.instances.device)
@@ -121,30 +128,31 @@ class Apart(OnGrid, ABC):
         everything = random_starts(start, self.instances, count, seed, steady=True)
         rows = torch.arange(batch, device=self.instances.device)
         found: Found | None = None
+        last = before  # of these rows, with counts that go on
         for turn in range(TRIES):
             drawn = (rows[:, None] * count + torch.arange(turn * RETRIES, (turn + 1) * RETRIES)).flatten()
-            again = self._best_of(
-                self.instances.pick(rows), rows_of(everything, drawn), RETRIES, picked(before, rows), LIMIT
-            )
+            again = self._best_of(self.instances.pick(rows), rows_of(everything, drawn), RETRIES, last, LIMIT)
             found = again if found is None else taken_over(found, again, rows.tolist())
-            rows = failed(found).to(rows)
-            if not len(rows) or self._used_up(found):
+            still = failed(found).to(rows)
+            if not len(still) or self._used_up(again) or self.stop.is_set():
                 break
+            rows, last = still, picked(again, torch.isin(rows, still).nonzero().squeeze(1))
         assert found is not None
         return found
 
     def _of(self, instances: Instances, apart: bool = False) -> Apart:
         """The search for other problems."""
         search = type(self)(instances, self.options, apart)
-        search.clock, search.seconds = self.clock, self.seconds
+        search.clock, search.seconds, search.stop = self.clock, self.seconds, self.stop
         return search
 
     def _together(self, parts: list[Found], groups: Sequence[Tensor]) -> Found:
         """On one grid."""
         if len(parts) == 1:
             return parts[0]
-        solved = [any(status is Status.CONVERGED for status in part.result.status) for part in parts]
-        grid = common([part.grid for part, good in zip(parts, solved, strict=True) if good] or [parts[0].grid], LARGEST)
+        solved = [any(status in STATIONARY for status in part.result.status) for part in parts]
+        grids = [part.grid for part, good in zip(parts, solved, strict=True) if good] or [parts[0].grid]
+        grid = common(grids, TOGETHER * LARGEST)
         whole: Found | None = None
         history = parts[-1].history
         levels = merged([level for part in parts for level in part.levels])
@@ -162,9 +170,10 @@ class Apart(OnGrid, ABC):
         """What was found, on this grid; what was not solved stays so."""
         if torch.equal(found.grid.nodes, grid.nodes):
             return found
-        solved = torch.tensor([status is Status.CONVERGED for status in found.result.status], device=instances.device)
+        solved = torch.tensor([status in STATIONARY for status in found.result.status], device=instances.device)
+        limit = 1 if self.stop.is_set() else COARSE_NEWTON
         if bool(solved.all()):
-            return self._onward(instances, found, grid, COARSE_NEWTON)
+            return self._onward(instances, found, grid, limit)
         rows = (~solved).nonzero().squeeze(1)
         some = picked(found, rows)
         moved = self._onward(instances.pick(rows), some, grid, MOVED)
@@ -173,12 +182,12 @@ class Apart(OnGrid, ABC):
             return moved
         rows = solved.nonzero().squeeze(1)
         rest = replace(picked(found, rows), told=moved.history)
-        return joined(moved, self._onward(instances.pick(rows), rest, grid, COARSE_NEWTON), ~solved)
+        return joined(moved, self._onward(instances.pick(rows), rest, grid, limit), ~solved)
 
 
 def common(grids: Iterable[TimeGrid], largest: int) -> TimeGrid:
-    """All nodes of all grids, coarse ones first; a grid that would make it more than `largest` steps is left out."""
-    first, *others = sorted(grids, key=lambda grid: grid.steps)
+    """All nodes of all grids, the finest first; a grid that would make it more than `largest` steps is left out."""
+    first, *others = sorted(grids, key=lambda grid: -grid.steps)
     for other in others:
         nodes = torch.cat((first.nodes, other.nodes)).sort().values
         apart = nodes.diff() > SAME
@@ -197,7 +206,7 @@ def merged(levels: Iterable[Level]) -> tuple[Level, ...]:
         found[level.steps] = Level(
             level.steps,
             max(level.iterations, known.iterations),
-            max(level.change, known.change),
-            max(level.defect, known.defect),
+            float(np.fmax(level.change, known.change)),
+            float(np.fmax(level.defect, known.defect)),
         )
     return tuple(found[steps] for steps in sorted(found))

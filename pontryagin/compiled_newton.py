@@ -39,20 +39,38 @@ CPU = torch.device("cpu")
 KNOWN = np.array([one in (Status.CONVERGED, Status.STALLED, Status.MAX_ITERATIONS) for one in STATUSES])
 
 
+#: Of the core: components of a node, and equalities at the end.
+COMPONENTS, EQUALITIES = 512, 64
+
+#: Room for the history is taken for so many iterations at most; nobody waits for more.
+MOST_ITERATIONS = 100_000
+
+
+def fits_core(reference: ReferenceShooting) -> bool:
+    """Whether the core has room for a problem of this size."""
+    e = reference.equations
+    return e.state_dim + e.control_dim + len(e.optimised) + 1 <= COMPONENTS and e.equality_count <= EQUALITIES
+
+
 def in_core(
     problem: Problem, reference: ReferenceShooting, backend: str, threads: int, device: torch.device = CPU
 ) -> CompiledShooting:
     """The same problems with steps, derivatives and solver in the core; where kernels are asked for, or the tensors are
     on a GPU and many, the solver runs there.
 
-    Raises BackendError where compiled functions were asked for and cannot be had.
+    Raises BackendError where compiled functions were asked for and cannot be had, and for problems that are too large.
     """
+    if not fits_core(reference):
+        raise BackendError(
+            f"compiled solvers have room for {COMPONENTS} components of a node and {EQUALITIES} equalities at the end; "
+            'use backend="torch"'
+        )
     layout, batch, statement = NewtonFunctions.of(problem), len(reference.initial), reference.statement
     kernel, why = _kernel(problem, backend, device, batch)
     tier = "interpreter" if kernel else "auto" if backend == "cuda" else backend
     kind = StepKind(reference.tableau, reference.linear, reference.linear_data)
     chosen = choose(layout, tier, batch, len(statement.nodes) - 1, kind)
-    key, cores = (chosen, kernel), reference.cores
+    key, cores = (chosen.functions, kernel), reference.cores
     if key not in cores:
         given = layout, with_room(statement), half_width(statement), scaled_as_control(statement)
         frame = vars(reference.select(np.zeros(0, dtype=np.intp)))  # of no problems, not to keep these
@@ -99,6 +117,7 @@ def solve_compiled(
         return history
 
     options = {**vars(settings), "warm": isinstance(start, Warm)}
+    options["max_iterations"] = min(settings.max_iterations, MOST_ITERATIONS)
     found = shooting.solve(unknowns, known, options, None if callback is None else told)
     seconds = time.perf_counter() - began
     state, control, costate, end, sigma, multiplier = unknowns

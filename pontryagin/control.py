@@ -101,3 +101,8 @@ class Control:
 def rows_of(kind: str, grid: TimeGrid) -> int:
     """K, the number of rows of a control on this grid."""
     return grid.steps + (kind == "linear")
+
+
+def rows_at_nodes(values: Tensor, rows: int) -> Tensor:
+    """(..., rows, k) of rows on nodes or on steps, which may be one fewer: the last one stands at t1, too."""
+    return values[..., :rows, :] if values.shape[-2] >= rows else torch.cat((values, values[..., -1:, :]), -2)

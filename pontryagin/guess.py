@@ -88,7 +88,8 @@ def read_guess(guess: Any, instances: Instances, kind: Kind, grid: TimeGrid) -> 
             raise ProblemError(f"guess is a solution of {guess.batch} problems, these are {batch}; give one size")
         known = guess.batched()
         control = known.control
-        origin = Origin(known, np.arange(batch) % len(known.state))
+        if known.state.shape[2] == problem.state_dim:
+            origin = Origin(known, np.arange(batch) % len(known.state))
         if problem.free_final_time is not None:
             final_time = known.final_time.to(like).expand(batch)
         if known.multipliers.shape[1] == problem.equality_count + problem.inequality_count:

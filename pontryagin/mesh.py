@@ -97,7 +97,7 @@ class Mesh:
             rows = slice(side, steps + side)
             sides.append(self.flows.points(self.flows.time[:, rows], self.answer.state.double()[:, rows], control))
         points = Points(*(torch.cat(fields) for fields in zip(*(one.fields for one in sides), strict=True)))
-        p = self.answer.costate.double()
+        p = self.answer.inner_costate.double()
         p = torch.cat((p[:, :-1].flatten(0, 1), p[:, 1:].flatten(0, 1)))
 
         def energy(controls: Tensor) -> Tensor:

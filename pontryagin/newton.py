@@ -15,7 +15,7 @@ import numpy as np
 
 from pontryagin.backend.linearise import ReferenceShooting
 from pontryagin.backend.multiple_shooting import multiple_shooting
-from pontryagin.compiled_newton import in_core, solve_compiled
+from pontryagin.compiled_newton import fits_core, in_core, solve_compiled
 from pontryagin.control_set import ControlSet
 from pontryagin.guess import Origin, Start
 from pontryagin.hamiltonian import remembered
@@ -67,7 +67,8 @@ def solve_by_newton(
         theta,
         None if data is None else as_array(data),
     )
-    core = None if backend == "torch" else in_core(problem, reference, backend, threads, instances.device)
+    in_numpy = backend == "torch" or (backend == "auto" and not fits_core(reference))
+    core = None if in_numpy else in_core(problem, reference, backend, threads, instances.device)
     shooting, (control, final_time) = core or reference, start.arrays
     begin: Primal | Warm
     if before is not None:

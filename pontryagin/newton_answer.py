@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pontryagin.answer import mean_of_jumps
 from pontryagin.backend.linearise import ReferenceShooting
 from pontryagin.optim import IterationInfo
 from pontryagin.optim.newton import NewtonResult
 from pontryagin.problem import Problem
 from pontryagin.shooting import Array, Dual, Primal
 from pontryagin.status import Status
+from pontryagin.time_grid import TimeGrid
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,12 @@ class NewtonAnswer:
         multiplier, n = self.found.warm.multiplier, self.problem.state_dim
         nz = self._point.state.shape[2] + self._point.control.shape[2]
         return self._tensor((multiplier[..., nz : nz + n] - multiplier[..., :n]) / self._duration)
+
+    @cached_property
+    def inner_costate(self) -> Tensor:
+        """(B, N+1, n) p, the mean of both sides where it jumps at a bound of the state."""
+        grid, duration = self.shooting.statement.nodes, self._tensor(self._duration[:, 0, 0])
+        return mean_of_jumps(self.costate, self.state_multipliers, TimeGrid(torch.from_numpy(grid)), duration)
 
     @property
     def last_point(self) -> tuple[Tensor, ...]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from threading import Event
 
 import torch
 
@@ -75,6 +76,7 @@ class OnGrid:
         self.apart = apart  # one of the groups that others were divided into
         self.clock = time.perf_counter()
         self.seconds = {"backend": 0.0, "method": 0.0}
+        self.stop = Event()  # set once somebody has stopped one of the solves
 
     def backend(self, grid: TimeGrid, scheme: str | None = None) -> SweepBackend:
         """The backend on a grid; the same request gives the same object."""
@@ -182,6 +184,8 @@ class OnGrid:
         history: tuple[IterationInfo, ...],
     ) -> Found:
         """With counts over all grids."""
+        if Status.INTERRUPTED in result.status:
+            self.stop.set()
         if before is None:
             return Found(grid, result, counts_of(result))
         return Found(grid, result, before.iterations + counts_of(result), history, before.levels)
@@ -194,6 +198,6 @@ class OnGrid:
             row = shift(row)
             if options.progress:
                 options.progress.iteration(row)
-            return bool(options.callback and options.callback(row))
+            return self.stop.is_set() or bool(options.callback and options.callback(row))
 
         return told

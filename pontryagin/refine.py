@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pontryagin.apart import RETRIED, Apart
 from pontryagin.branches import calmer_branches, combed
-from pontryagin.control import Control
+from pontryagin.control import Control, rows_at_nodes
 from pontryagin.found import Found, at_most, best, joined, picked, posed, rows_of, taken_over
 from pontryagin.guess import Start, random_starts, read_guess
 from pontryagin.instances import Instances
@@ -81,13 +81,27 @@ LOST = (Status.NOT_FINITE, Status.INFEASIBLE, Status.UNBOUNDED)
 class Search(Apart):
     """The search for B problems."""
 
+    latest: Found | None = None  # on the way, of all problems
+
     def run(self, start: Start, starts: int, seed: int, refine: bool) -> Found:
         """Solve from each start, keep the best for each problem, and refine where asked. Ctrl-C keeps what there is."""
-        found = self._begun(self.instances, start, starts, seed, None, self._coarse if refine else None)
-        if not refine:
-            return self._measured(found, None, refine)
-        found = self._refined(found, None, start, starts, seed)
-        return found if starts > 1 or 2 * FIRST > LARGEST else self._anew(found, seed)
+        try:
+            found = self._begun(self.instances, start, starts, seed, None, self._coarse if refine else None)
+            if refine:
+                found = self._refined(found, None, start, starts, seed)
+                found = found if starts > 1 else self._anew(found, seed)
+        except KeyboardInterrupt:
+            if self.latest is None:
+                raise
+            found = self.latest
+            self.stop.set()
+        if not found.levels:
+            found = self._measured(found, None, False)
+        if self.stop.is_set():
+            done = () if refine else (Status.CONVERGED,)  # of finer grids nobody knows
+            status = [one if one in done else Status.INTERRUPTED for one in found.result.status]
+            found = replace(found, result=found.result.ended(status))
+        return found
 
     @property
     def _coarse(self) -> int:
@@ -96,31 +110,27 @@ class Search(Apart):
     def _refined(self, found: Found, before: Found | None, start: Start, starts: int, seed: int) -> Found:
         """On finer grids until the accuracy holds; problems that fall behind go on alone."""
         coarse, complete, turned = self._coarse, False, 0
-        try:
-            while True:
-                found = self._measured(found, before, True)
-                if self._over(found):
-                    return self._judged(found)
-                behind = self._behind(found)
-                if bool(behind.any()):
-                    return self._apart(found, before, behind, start, starts, seed)
-                finer = self._finer(found)
-                if turned < TURNS:
-                    calmer = self._calmer(found)
-                    if calmer is not None:
-                        found, turned = calmer, turned + 1
-                        continue
-                if finer is not None:
-                    again = replace(start, control=start.control.on(finer))
-                    before, found = found, self._on_finer(found, again, starts, seed, coarse)
-                    complete, turned = False, 0
-                elif complete or Status.MAX_ITERATIONS not in found.result.status:
-                    return self._judged(found)
-                else:  # all the iterations that there are; what they change decides whether this grid is the last
-                    found, complete = self._onward(self.instances, found, found.grid, None), True
-        except KeyboardInterrupt:
-            status = [Status.INTERRUPTED] * self.instances.batch
-            return replace(found, result=found.result.ended(status))
+        while True:
+            found = self.latest = self._measured(found, before, True)
+            if self._over(found):
+                return self._judged(found)
+            behind = self._behind(found)
+            if bool(behind.any()):
+                return self._apart(found, before, behind, start, starts, seed)
+            finer = self._finer(found)
+            if turned < TURNS:
+                calmer = self._calmer(found)
+                if calmer is not None:
+                    found, turned = calmer, turned + 1
+                    continue
+            if finer is not None:
+                again = replace(start, control=start.control.on(finer))
+                before, found = found, self._on_finer(found, again, starts, seed, coarse)
+                complete, turned = False, 0
+            elif complete or Status.MAX_ITERATIONS not in found.result.status:
+                return self._judged(found)
+            else:  # all the iterations that there are; what they change decides whether this grid is the last
+                found, complete = self._onward(self.instances, found, found.grid, None), True
 
     def _behind(self, found: Found) -> Tensor:
         """(B,) problems whose next grid would do the others no good; none where there are no others."""
@@ -135,9 +145,10 @@ class Search(Apart):
         """Problems that converged on a grid that is too coarse for them, or where H is lower for other controls, do not
         count as solved."""
         status = list(found.result.status)
+        short = Status.MAX_ITERATIONS if self._used_up(found) else Status.INACCURATE
         coarse, high = ~(found.defects <= ALLOWED * self.options.accuracy), self._above_minimum(found)
         for b in (b for b, one in enumerate(status) if one is Status.CONVERGED):
-            status[b] = Status.INACCURATE if coarse[b] else Status.NOT_MINIMAL if high[b] else Status.CONVERGED
+            status[b] = short if coarse[b] else Status.NOT_MINIMAL if high[b] else Status.CONVERGED
         return replace(found, result=found.result.ended(status))
 
     def _above_minimum(self, found: Found) -> Tensor:
@@ -172,7 +183,7 @@ class Search(Apart):
         instances = self.instances.pick(which)
         instances, rows = posed(instances, result), result.control.shape[1]
         arguments = instances.arguments(Control(result.control, self.options.kind, grid), result.final_time)
-        data = result.control[..., :0] if arguments.data is None else arguments.data[..., :rows, :]
+        data = result.control[..., :0] if arguments.data is None else rows_at_nodes(arguments.data, rows)
         points = Points(
             grid.times(problem.t0, result.final_time)[:, :rows].to(result.state),
             result.state[:, :rows],
@@ -180,7 +191,7 @@ class Search(Apart):
             instances.parameters[:, None].expand(-1, rows, -1),
             data.expand(instances.batch, rows, -1),
         )
-        control = calmer_branches(problem, points, result.costate[:, :rows])
+        control = calmer_branches(problem, points, result.inner_costate[:, :rows])
         if control is None:
             return None
         changed = (control != result.control).any(2).any(1).nonzero().squeeze(1)
@@ -189,7 +200,7 @@ class Search(Apart):
         better: Found | None = None
         if len(some):
             better = self._improved(found, which[some], control[some][:, None])
-        if len(others):
+        if len(others) and not self.stop.is_set():
             guesses = combed(result.control[others], control[others])
             better = self._improved(better or found, which[others], guesses) or better
         return better
@@ -201,6 +212,8 @@ class Search(Apart):
         start = Start(Control(guesses.flatten(0, 1), self.options.kind, found.grid), found.result.final_time[many])
         instances = self.instances.pick(many)
         again = self._solve(instances, start, picked(found, many), COARSE_NEWTON, fresh=True)
+        if self.stop.is_set():
+            return None
         value, index = at_most(again.result, self._defects(again, instances)).reshape(-1, count).min(1)
         better = value < at_most(found.result, found.defects)[rows]
         chosen = (torch.arange(len(rows), device=rows.device) * count + index)[better]
@@ -228,7 +241,9 @@ class Search(Apart):
     ) -> Found:
         """Solve from guesses. What Newton's method cannot make feasible from one start, random ones may."""
         found = self._best_of(instances, random_starts(start, instances, starts, seed), starts, before, limit)
-        if starts > 1 or before is not None or not isinstance(found.result, NewtonAnswer):
+        if instances is self.instances:
+            self.latest = found
+        if self.stop.is_set() or starts > 1 or before is not None or not isinstance(found.result, NewtonAnswer):
             return found
         failed = self._failed(found)
         if not failed or self._used_up(found):
@@ -319,7 +334,7 @@ class Search(Apart):
             found = replace(found, defects=self._defects(found, self.instances))
             defect = self._largest(found.defects, found)
         levels = tuple(level for level in found.levels if level.steps != found.grid.steps)
-        iterations = int(found.iterations.max()) - sum(level.iterations for level in levels)
+        iterations = max(0, int(found.iterations.max()) - sum(level.iterations for level in levels))
         return replace(found, levels=(*levels, Level(found.grid.steps, iterations, change, defect)))
 
     def _finer(self, found: Found) -> TimeGrid | None:
@@ -370,7 +385,7 @@ class Search(Apart):
         """Whether no finer grid can help, or nobody wants one."""
         status = found.result.status
         return (
-            Status.INTERRUPTED in status
+            self.stop.is_set()
             or all(one in (Status.INFEASIBLE, Status.UNBOUNDED) for one in status)
             or (found.grid.steps >= HOPELESS and bool((self._astray(found) | self._far(found)).all()))
             or len(found.levels) >= LEVELS

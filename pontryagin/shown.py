@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pontryagin.control import Control, Kind
+from pontryagin.control import Control, Kind, rows_at_nodes
 from pontryagin.found import Found
 from pontryagin.instances import Instances
 from pontryagin.newton_answer import NewtonAnswer
@@ -109,13 +109,8 @@ class Shown:
             self.time.to(path.state).flatten(),
             path.state.flatten(0, 1),
             path.costate.flatten(0, 1),
-            _at_nodes(control.values, steps).flatten(0, 1),
+            rows_at_nodes(control.values, steps + 1).flatten(0, 1),
             self.parameters.repeat_interleave(steps + 1, 0),
-            None if data is None else _at_nodes(data, steps).expand(self.instances.batch, -1, -1).flatten(0, 1),
+            None if data is None else rows_at_nodes(data, steps + 1).expand(self.instances.batch, -1, -1).flatten(0, 1),
         )
         return hamiltonian.reshape(self.instances.batch, -1)
-
-
-def _at_nodes(values: Tensor, steps: int) -> Tensor:
-    """(..., N+1, k) from rows on nodes, or on steps: then the last row stands at t1 too."""
-    return values if values.shape[-2] == steps + 1 else torch.cat((values, values[..., -1:, :]), -2)

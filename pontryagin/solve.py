@@ -72,7 +72,8 @@ def solve(
         high accuracy), "lbfgs" (projected L-BFGS), or "gradient" (projected gradient). "auto" is newton where functions
         can be captured as formulas and there are at most 64 states and controls, and lbfgs elsewhere.
     steps: of an even time grid; None refines one, from 50 to at most 1600 steps, until `accuracy` holds; after "newton"
-        only where it is too coarse, so that its steps differ in length.
+        only where it is too coarse, so that its steps differ in length. Problems of a batch whose grids differ come
+        together on the nodes of all, up to 6400 steps.
     control: "linear" between the nodes, or "constant" on each step. scheme: the Runge-Kutta method, a name.
     backend: "auto", "torch", "interpreter", "native" or "cuda"; the solution says which was taken and why.
     initial_state (n,) or (B, n), parameters (a dictionary of names, (q,) or (B, q)) and data ((K, nd) or (B, K, nd))

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pontryagin import _core, codegen
+from pontryagin import _core, codegen, graph
 from pontryagin.backend.cache import is_cached, library_for
 from pontryagin.backend.compiled import CompiledModel, CompiledSweep, SweepRunner
 from pontryagin.backend.toolchain import CompileError, find_compiler
@@ -68,7 +68,7 @@ def text_of(model: CompiledModel, title: str, tableau: Tableau, request: SweepRe
 @cache
 def generator_digest() -> str:
     """SHA-256 over the files that write texts: with others, the same formulas may give another text."""
-    files = sorted(Path(codegen.__file__).parent.glob("*.py"))
+    files = [path for package in (codegen, graph) for path in sorted(Path(str(package.__file__)).parent.glob("*.py"))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 

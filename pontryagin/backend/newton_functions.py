@@ -65,6 +65,7 @@ class NewtonFunctions:
         self.codes: list[Code] = codes
         self.interpreted = _core.NewtonFunctions(codes, self.results, self.rows.count)
         self.compiled: dict[StepKind, _core.NewtonFunctions] = {}
+        self.refused: set[StepKind] = set()  # where the compiler failed
         self.data_dim = problem.data_dim
 
     @classmethod

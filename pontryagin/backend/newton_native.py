@@ -76,9 +76,13 @@ def text_of(functions: NewtonFunctions, kind: StepKind) -> str:
 
 def key_of(functions: NewtonFunctions) -> str:
     """All that determines the text, without writing it."""
-    names = [name for name, _ in functions.outputs()]
+    e, names = functions.equations, [name for name, _ in functions.outputs()]
     digest = digest_of_graphs({}, dict(zip(names, functions.codes, strict=True)))
-    return repr(("newton", generator_digest(), digest, functions.title, functions.rows))
+    sizes = (
+        e.state_dim, e.control_dim, functions.data_dim, tuple(e.optimised), e.free_time, len(e.path.values),
+        len(e.end.values), e.equality_count,
+    )  # fmt: skip
+    return repr(("newton", generator_digest(), digest, functions.title, functions.rows, functions.entries, sizes))
 
 
 def _key_of_steps(functions: NewtonFunctions, kind: StepKind) -> str:
@@ -95,10 +99,13 @@ def _refuse_long(functions: NewtonFunctions) -> None:
 
 
 def _compiled(functions: NewtonFunctions, kind: StepKind, reason: str) -> Chosen:
+    if kind in functions.refused:
+        return Chosen(functions.interpreted, "interpreter", "The compiler failed.")
     if kind not in functions.compiled:
         try:
             library = library_for(_key_of_steps(functions, kind), lambda: text_of(functions, kind))
         except CompileError as error:
+            functions.refused.add(kind)
             warnings.warn(f"The interpreter runs Newton's method, because {error}", stacklevel=2)
             return Chosen(functions.interpreted, "interpreter", "The compiler failed.")
         table = library.handle.pontryagin_newton

@@ -28,7 +28,8 @@ class RiccatiShape:
     def operations(self) -> int:
         """Roughly, as if nothing were zero."""
         n, ns, nz, nv = self.n, self.ns, self.nz, self.nz - self.ns
-        return ns * n * nz + n * nz * (nz + 1) // 2 + nv * ns * (ns + 1) // 2 + self.ends * nz * n
+        ends = self.ends * (nz * n + ns * nv + nv * nv) + self.ends * (self.ends + 1) // 2 * nv
+        return ns * n * nz + n * nz * (nz + 1) // 2 + nv * ns * (ns + 1) // 2 + ends
 
 
 def riccati_text(shape: RiccatiShape) -> str:

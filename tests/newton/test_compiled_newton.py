@@ -196,3 +196,38 @@ def test_not_a_number_ends_with_its_status():
     settings = NewtonSettings(max_iterations=20)
     core = solve_compiled(in_core(problem, twin, "interpreter", 1), point, settings, None)
     assert core.status == solve_newton(twin, point, settings).status == [pmp.Status.NOT_FINITE] * 2
+
+
+def relaxed(kind):
+    return pmp.Problem(
+        dynamics=lambda t, x, u, p: torch.stack([p[0] * x[0] + u[0], p[1] * x[1] - u[0]]),
+        running_cost=lambda t, x, u: u[0] ** 2,
+        initial_state=[1.0, 0.5],
+        horizon=(0.0, 1.0),
+        name="relaxed",
+        **kind,
+    )
+
+
+def reach(t, x):
+    return x[0] + x[1] - 2
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        [{"terminal_constraint": reach}, {"terminal_inequality": reach}],
+        [
+            {"parameters": {"a": pmp.Parameter(0.1, -1, 1), "b": 0.2}},
+            {"parameters": {"a": 0.1, "b": pmp.Parameter(0.2, -1, 1)}},
+        ],
+    ],
+    ids=["equality or inequality", "which parameter is optimised"],
+)
+def test_problems_with_the_same_formulas_have_libraries_of_their_own(pair):
+    fixed = {"parameters": {"a": 0.1, "b": 0.2}}
+    problems = [relaxed(fixed | kind) for kind in pair]
+    for problem in [*problems, problems[0]]:
+        one, other = (pmp.solve(problem, steps=20, backend=name) for name in ("native", "interpreter"))
+        assert one.status is other.status
+        torch.testing.assert_close(one.objective, other.objective, rtol=1e-9, atol=1e-12)

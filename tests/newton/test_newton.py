@@ -351,3 +351,23 @@ def test_a_rest_that_is_a_saddle_is_left(backend):
     solution = pmp.solve(problem, method="newton", backend=backend, steps=30)
     assert solution.success
     assert float(solution.objective) < -0.1
+
+
+def test_the_path_of_another_problem_is_no_guess_for_the_states():
+    one, other = get("scalar_lqr").problem(), get("van_der_pol_unbounded").problem()
+    solutions = newton(one), newton(other)
+    assert newton(one, guess=solutions[1]).success
+    assert newton(other, guess=solutions[0]).success
+
+
+def test_more_equalities_than_the_core_has_room_for_are_met_by_numpy():
+    problem = pmp.Problem(
+        dynamics=lambda t, x, u: u,
+        running_cost=lambda t, x, u: (u**2).sum(),
+        initial_state=[0.0],
+        terminal_constraint=lambda t, x: torch.stack([(k + 1) * (x[0] - 1) for k in range(65)]),
+        horizon=(0.0, 1.0),
+    )
+    assert float(newton(problem, steps=3).objective) == pytest.approx(1.0)
+    with pytest.raises(pmp.BackendError, match="torch"):
+        newton(problem, steps=3, backend="interpreter")

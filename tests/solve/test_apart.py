@@ -20,7 +20,7 @@ def test_a_common_grid_has_the_nodes_of_all_and_none_twice():
 
 
 def test_grids_that_would_make_it_too_large_are_left_out():
-    assert common([pmp.TimeGrid.uniform(7), pmp.TimeGrid.uniform(2), pmp.TimeGrid.uniform(4)], 6).steps == 4
+    assert common([pmp.TimeGrid.uniform(7), pmp.TimeGrid.uniform(2), pmp.TimeGrid.uniform(4)], 8).steps == 8
 
 
 def test_levels_of_one_grid_are_one():
@@ -66,3 +66,23 @@ def test_a_problem_that_cannot_be_integrated_again_does_not_fail_the_others():
     noise = torch.randn(50, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     solution.state[1, 1:] = noise  # from which Newton's method on the nodes does not settle
     assert solution.verify().passed.tolist() == [True, False]
+
+
+def test_a_stop_ends_the_whole_search_at_once():
+    calls = []
+
+    def stop(row):
+        calls.append(row)
+        return len(calls) >= 20
+
+    problem = pmp.Problem(
+        dynamics=lambda t, x, u: torch.stack([x[1], u[0]]),
+        running_cost=lambda t, x, u: u[0] ** 2,
+        initial_state=[0.0, 0.0],
+        terminal_state=[10.0, 0.0],
+        control_bounds=(-1, 1),
+        horizon=(0.0, 1.0),
+    )
+    solution = pmp.solve(problem, callback=stop)
+    assert solution.status is Status.INTERRUPTED
+    assert len(calls) == 20

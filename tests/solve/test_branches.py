@@ -82,6 +82,7 @@ def test_a_guess_that_is_many_turns_away_leads_to_a_control_that_verify_confirms
 
 def test_an_answer_on_a_grid_that_is_too_coarse_says_so(monkeypatch):
     monkeypatch.setattr("pontryagin.refine.LARGEST", 50)
+    monkeypatch.setattr("pontryagin.apart.FIRST", 25)
     solution = pmp.solve(sailing(), accuracy=1e-11)
     assert solution.status is pmp.Status.INACCURATE and not bool(solution.verify().passed)
     assert pmp.solve(sailing(), accuracy=1e-3).status.success

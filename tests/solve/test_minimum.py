@@ -73,3 +73,19 @@ def test_a_singular_control_that_is_disturbed_fails():
         values = (solution.control.values + size * torch.sin(40 * solution.time)[:, None]).clamp(0, 10)
         report = replace(solution, control=replace(solution.control, values=values)).verify()
         assert not report.ok
+
+
+def test_costates_that_jump_at_a_bound_of_the_state_are_taken_in_the_middle():
+    """As fast as allowed, cruise, brake: 10 / 1.5 + 1.5 of time."""
+    problem = pmp.Problem(
+        dynamics=lambda t, x, u: torch.stack([x[1], u[0]]),
+        running_cost=lambda t, x, u: 1 + 0 * x[0],
+        initial_state=[0.0, 0.0],
+        terminal_state=[10.0, 0.0],
+        state_bounds=([-99, -1.5], [99, 1.5]),
+        control_bounds=(-1, 1),
+        free_final_time=(5.0, 1.0, 30.0),
+    )
+    solution = pmp.solve(problem)
+    assert solution.success and bool(solution.verify().passed)
+    assert float(solution.objective) == pytest.approx(10 / 1.5 + 1.5, rel=1e-6)

@@ -280,7 +280,7 @@ class NewtonState {
     for (int i = 0; i < p.rows; ++i) at(unit_path[i], l) = 1;
     for (int i = 0; i < nz; ++i) at(scale[i], l) = 1;
     for (int row = 0; row < count; ++row) at(lambda[row], l) = 0, at(sigma[row], l) = 1;
-    if (set.inside) move_inside(l, set.warm ? 1e-9 : 1e-2);
+    if (set.inside) move_inside(l, one.known ? 1e-9 : 1e-2);
   }
 
   // Moves a problem strictly inside of its bounds.

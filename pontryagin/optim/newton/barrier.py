@@ -23,7 +23,7 @@ import numpy as np
 from pontryagin.shooting import Array, Linearisation, Mask, Primal, Shooting, Statement, Values
 
 #: A guess is pushed into its bounds by this part of one plus their size, and of their distance.
-PUSH = 1e-2
+PUSH, KNOWN_PUSH = 1e-2, 1e-9
 
 #: Multipliers stay within this factor of mu / sigma.
 CENTRAL = 1e10
@@ -60,16 +60,18 @@ def with_room(statement: Statement) -> tuple[Array, Array]:
         return low - ROOM * np.maximum(1, np.abs(low)), high + ROOM * np.maximum(1, np.abs(high))
 
 
-def inside(statement: Statement, start: Primal, push: float = PUSH) -> Primal:
-    """The guess moved strictly inside of its bounds."""
+def inside(statement: Statement, start: Primal, known: Mask | None = None) -> Primal:
+    """The guess moved strictly inside of its bounds, by hardly anything where its multipliers are `known` (B,)."""
     low, high = with_room(statement)
+    push = PUSH if known is None else np.where(known, KNOWN_PUSH, PUSH)[:, None, None]
     with np.errstate(invalid="ignore"):
         width = np.where(np.isfinite(high - low), high - low, np.inf)
         low = np.where(np.isfinite(low), low + np.minimum(push * np.maximum(1, np.abs(low)), push * width), low)
         high = np.where(np.isfinite(high), high - np.minimum(push * np.maximum(1, np.abs(high)), push * width), high)
     ns = start.state.shape[2]
     return Primal(
-        np.clip(start.state, low[:, :ns], high[:, :ns]), np.clip(start.control, low[:-1, ns:], high[:-1, ns:])
+        np.clip(start.state, low[..., :ns], high[..., :ns]),
+        np.clip(start.control, low[..., :-1, ns:], high[..., :-1, ns:]),
     )
 
 

@@ -146,7 +146,7 @@ class _Solve:
         self.settings, self.shooting, self.everything = settings, shooting, shooting
         self.statement, self.there = shooting.statement, barrier.existing(shooting.statement)
         guess = start.primal if isinstance(start, Warm) else start
-        guess = barrier.inside(self.statement, guess, push=1e-9 if isinstance(start, Warm) else barrier.PUSH)
+        guess = barrier.inside(self.statement, guess, start.known if isinstance(start, Warm) else None)
         self.scales = self.all_scales = scales_of(shooting, guess)
         self.x = first_iterate(shooting, start, guess, self.scales, settings)
         batch, self.ns = len(self.x.mu), self.x.costate.shape[2]
