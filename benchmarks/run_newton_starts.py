@@ -18,10 +18,9 @@ from torch import Tensor
 
 import pontryagin as pmp
 from benchmarks.report import Report
-from benchmarks.starts import disturbed
+from benchmarks.starts import disturbed, impossible
 from pontryagin.guess import Start, random_starts, read_guess
 from pontryagin.instances import read_instances
-from pontryagin.problems import Entry
 from pontryagin.time_grid import TimeGrid
 
 SHARE = ">= 0.99"
@@ -42,11 +41,15 @@ def run(given: argparse.Namespace) -> Report:
     report = Report("newton_starts")
     for name in given.problems or pmp.problems.names():
         began = time.perf_counter()
-        endings = Endings.of(list(_solved(pmp.problems.get(name), given)))
+        endings = Endings.of(list(_solved(name, given)))
         spent = time.perf_counter() - began
         report.row(f"{name}: {endings}", spent, "s", given.count)
         print(f"{name}: {endings}, {spent:.1f} s", flush=True)
-        report.check(f"{name}, share of starts that verify() confirms", endings.verified / given.count, SHARE)
+        possible = given.count - endings.impossible
+        report.check(f"{name}, share of {possible} starts that verify() confirms", endings.verified / possible, SHARE)
+        if endings.impossible:
+            words = f"{name}, share of {endings.impossible} starts that cannot reach the end, called infeasible"
+            report.check(words, endings.refused, SHARE)
         report.check(f"{name}, answers with NaN", endings.nan, NONE)
         report.check(f"{name}, converged but not confirmed", endings.claimed, NONE)
     return report
@@ -60,16 +63,21 @@ class Endings:
     failed: Counter[str]  # status of those that verify() does not confirm
     claimed: int  # those of them that say that they converged
     nan: int
+    impossible: int  # which no control leads to the end
+    refused: float  # share of those that are called infeasible
 
     @classmethod
-    def of(cls, rows: list[tuple[pmp.Status, bool, bool]]) -> Endings:
-        """From (status, verified, finite) of each start."""
-        failed = [status for status, verified, _ in rows if not verified]
+    def of(cls, rows: list[tuple[pmp.Status, bool, bool, bool]]) -> Endings:
+        """From (status, verified, finite, impossible) of each start."""
+        failed = [status for status, verified, *_ in rows if not verified]
+        hopeless = [status for status, *_, impossible in rows if impossible]
         return cls(
             verified=len(rows) - len(failed),
             failed=Counter(status.name.lower().replace("_", " ") for status in failed),
             claimed=sum(status.success for status in failed),
-            nan=sum(not finite for *_, finite in rows),
+            nan=sum(not finite for *_, finite, _ in rows),
+            impossible=len(hopeless),
+            refused=sum(status is pmp.Status.INFEASIBLE for status in hopeless) / max(1, len(hopeless)),
         )
 
     def __str__(self) -> str:
@@ -77,8 +85,9 @@ class Endings:
         return ", ".join([f"{self.verified} verified", *rest])
 
 
-def _solved(entry: Entry, given: argparse.Namespace) -> Iterator[tuple[pmp.Status, bool, bool]]:
-    """(status, verified, finite) of each start."""
+def _solved(name: str, given: argparse.Namespace) -> Iterator[tuple[pmp.Status, bool, bool, bool]]:
+    """(status, verified, finite, impossible) of each start."""
+    entry = pmp.problems.get(name)
     problem = entry.problem()
     guess = None if entry.guess is None else torch.tensor(entry.guess(problem), dtype=torch.float64)
     nominal = pmp.solve(problem, guess=guess, method="newton", backend=given.backend)
@@ -96,7 +105,8 @@ def _solved(entry: Entry, given: argparse.Namespace) -> Iterator[tuple[pmp.Statu
             guess=_picked(drawn, rows + 1),
         )
         assert isinstance(solution.status, list)
-        yield from zip(solution.status, solution.verify().passed.tolist(), _finite(solution).tolist(), strict=True)
+        masks = (solution.verify().passed, _finite(solution), impossible(name, problem, states[rows]))
+        yield from zip(solution.status, *(mask.tolist() for mask in masks), strict=True)
 
 
 def _picked(start: Start, rows: Tensor) -> Start:

@@ -25,3 +25,21 @@ def disturbed(problem: pmp.Problem, count: int, seed: int, solution: pmp.Solutio
     if problem.state_bounds is not None:
         states = torch.where(states.isnan(), states, states.clamp(*problem.state_bounds))
     return states
+
+
+def impossible(name: str, problem: pmp.Problem, states: Tensor) -> Tensor:
+    """(count,) which of these initial states of a problem of the gallery no control leads to the end, by hand."""
+    if name != "container_crane":
+        return torch.zeros(len(states), dtype=torch.bool)
+    assert problem.terminal_state is not None
+    return states[:, 1] - problem.terminal_state[1] > _shortened(problem, states[:, 4])
+
+
+def _shortened(problem: pmp.Problem, speed: Tensor) -> Tensor:
+    """By how much the rope of the crane can be shortened in its nine seconds from these speeds of its length x2: down
+    to the lowest speed as fast as u2 may, at that speed, and up to rest as fast as u2 may. x2' = x5, x5' = u2."""
+    assert problem.state_bounds is not None
+    duration, lowest = 9.0, -problem.state_bounds[0][4]
+    down, up = -problem.control_set.low[1], problem.control_set.high[1]
+    begin, end = (speed + lowest) / down, lowest / up
+    return (lowest - speed) / 2 * begin + lowest * (duration - begin - end) + lowest / 2 * end

@@ -11,7 +11,7 @@ from benchmarks.newton_peers.ours import newton
 from benchmarks.newton_peers.solver import Solved, Solver, asserted
 from benchmarks.newton_peers.statement import CARTPOLE, STEPS, VAN_DER_POL
 from benchmarks.run_newton_starts import Endings
-from benchmarks.starts import disturbed
+from benchmarks.starts import disturbed, impossible
 from pontryagin.status import Status
 
 
@@ -57,7 +57,22 @@ def test_initial_states_are_disturbed_by_a_tenth_of_what_a_state_does():
 
 def test_endings_count_what_is_claimed_and_not_confirmed():
     endings = Endings.of(
-        [(Status.CONVERGED, True, True), (Status.CONVERGED, False, True), (Status.INFEASIBLE, False, False)]
+        [
+            (Status.CONVERGED, True, True, False),
+            (Status.CONVERGED, False, True, False),
+            (Status.INFEASIBLE, False, False, True),
+            (Status.STALLED, False, True, True),
+        ]
     )
     assert (endings.verified, endings.claimed, endings.nan) == (1, 1, 1)
-    assert str(endings) == "1 verified, 1 converged, 1 infeasible"
+    assert (endings.impossible, endings.refused) == (2, 0.5)
+    assert str(endings) == "1 verified, 1 converged, 1 infeasible, 1 stalled"
+
+
+def test_a_rope_that_is_too_long_cannot_be_shortened_in_time():
+    """At the lowest speed from the begin, and braked at last: 9 - 1 / (2 * 0.71265)."""
+    problem = pmp.problems.get("container_crane").problem()
+    states = problem.initial_state.repeat(3, 1)
+    states[:, 1] = 14 + 9 - 0.5 / 0.71265 + torch.tensor([-1e-6, 1e-6, -1e-6], dtype=torch.float64)
+    states[2, 4] = -0.9
+    assert impossible("container_crane", problem, states).tolist() == [False, True, True]
