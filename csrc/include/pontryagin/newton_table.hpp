@@ -35,7 +35,7 @@ struct RowsIn {
 // Arguments and results of several steps, whose rows lie so many numbers apart.
 template <class Real>
 struct StepsIn {
-  using Part = Pack<double, newton_lanes>;
+  using Part = Pack<typename Real::Scalar, newton_lanes>;
   const double* rows;
   long apart;
   PMP_INLINE Real operator[](int i) const {
@@ -49,7 +49,7 @@ struct StepsIn {
 };
 template <class Real>
 struct StepsOut {
-  using Part = Pack<double, newton_lanes>;
+  using Part = Pack<typename Real::Scalar, newton_lanes>;
   struct Row {
     double* at;
     long apart;
